@@ -22,12 +22,23 @@ SizeRule = Callable[[float, float, bool], tuple[int, int]]
 class PageSource(Protocol):
     """Where a page's image comes from. Nothing is read before `image` or `fingerprint` is called."""
 
-    label: str
-    path: str | None
-    number: int | None
+    @property
+    def label(self) -> str:
+        """What a person calls the page."""
+        ...
+
+    @property
+    def path(self) -> str | None:
+        """The file it comes from, if any."""
+        ...
+
+    @property
+    def number(self) -> int | None:
+        """Its number in its PDF, from 1, if any."""
+        ...
 
     def fingerprint(self) -> str:
-        """Name the content: equal fingerprints mean equal pixels at equal size, whatever the file is called."""
+        """Name the content: equal fingerprints mean equal pixels at equal size."""
         ...
 
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:

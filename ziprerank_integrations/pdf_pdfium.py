@@ -1,0 +1,61 @@
+"""A PDF opened with pypdfium2."""
+
+from __future__ import annotations
+
+import pypdfium2
+import pypdfium2.raw as pdfium_c
+from PIL import Image
+
+from ziprerank_integrations.errors import PageError
+
+
+class PdfiumDocument:
+    """An open PDF. Only used under the lock of `ziprerank_integrations.pdf`.
+
+    Args:
+        label: What to call the file in an error.
+        path: Where it lies, or None if ``data`` is given.
+        data: Its bytes, or None if ``path`` is given.
+
+    Raises:
+        PageError: If it is no readable PDF or is encrypted.
+    """
+
+    def __init__(self, label: str, path: str | None, data: bytes | None) -> None:
+        try:
+            self._document = pypdfium2.PdfDocument(path if path is not None else data)
+        except pypdfium2.PdfiumError as error:
+            if getattr(error, "err_code", None) == pdfium_c.FPDF_ERR_PASSWORD:
+                raise PageError(label, "the PDF is encrypted and needs a password") from error
+            raise PageError(label, f"is no readable PDF: {error}") from error
+        except Exception as error:
+            raise PageError(label, f"is no readable PDF: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self._document)
+
+    def labels(self) -> list[str]:
+        """Give each page's label."""
+        return [self._document.get_page_label(i) or str(i + 1) for i in range(len(self))]
+
+    def size(self, index: int) -> tuple[float, float]:
+        """Give the width and height in points, rotation applied."""
+        width, height = self._document.get_page_size(index)
+        return float(width), float(height)
+
+    def render(self, index: int, width: int, height: int) -> Image.Image:
+        """Draw a page stretched to exactly ``width`` x ``height`` pixels."""
+        page = self._document[index]
+        bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium_c.FPDFBitmap_BGRx)
+        try:
+            bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
+            # pypdfium2's own render() takes one scale for both axes; this call stretches to a box.
+            pdfium_c.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, pdfium_c.FPDF_ANNOT)
+            return bitmap.to_pil().convert("RGB").copy()
+        finally:
+            bitmap.close()
+            page.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._document.close()

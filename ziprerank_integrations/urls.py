@@ -1,0 +1,120 @@
+"""Fetching an image that a document names by URL, without becoming a way into the private network."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from urllib.parse import urlsplit
+
+import httpx
+
+from ziprerank_integrations.errors import PageAccessError, PageError
+
+_REDIRECTS = 5
+
+
+def check_url(url: str) -> None:
+    """Refuse what is no ``http`` or ``https`` URL with a host.
+
+    Raises:
+        PageAccessError: If it is something else.
+    """
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        fine = False
+    if not fine:
+        raise PageAccessError(short(url), "only http and https URLs can be fetched")
+
+
+def short(url: str) -> str:
+    """Give a URL as a label: without credentials and query, at most 120 characters."""
+    bare = url.split("?", 1)[0].split("#", 1)[0]
+    scheme, separator, rest = bare.partition("://")
+    host, slash, path = rest.partition("/")
+    bare = f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+    return bare if len(bare) <= 120 else bare[:119] + "…"
+
+
+def fetch(url: str, *, max_bytes: int, timeout: float, allow_private: bool = False) -> bytes:
+    """Fetch a URL's body.
+
+    The host is resolved once, every address is checked, and the connection goes to a checked address, so
+    that a name that resolves differently the second time gains nothing. Each redirect is treated the same way.
+    Proxies of the environment are not used: a proxy would resolve the name again.
+
+    Args:
+        url: An ``http`` or ``https`` URL.
+        max_bytes: The most that is read.
+        timeout: Seconds for the whole fetch, redirects included.
+        allow_private: Allow addresses that are not on the public internet (for a server's own tests).
+
+    Raises:
+        PageAccessError: If an address is private, loopback, link-local or reserved.
+        PageError: If the fetch fails, is too large or takes too long.
+    """
+    deadline = time.monotonic() + timeout
+    for _ in range(_REDIRECTS + 1):
+        check_url(url)
+        try:
+            outcome = _get(httpx.URL(url), max_bytes, deadline, allow_private)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+            raise PageError(short(url), f"cannot be fetched: {error or type(error).__name__}") from error
+        if isinstance(outcome, bytes):
+            return outcome
+        url = str(outcome)
+    raise PageError(short(url), f"more than {_REDIRECTS} redirects")
+
+
+def _get(url: httpx.URL, max_bytes: int, deadline: float, allow_private: bool) -> bytes | httpx.URL:
+    address = _address(url, allow_private)
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise PageError(short(str(url)), "took too long")
+    host = url.netloc.decode("ascii").rpartition("@")[2]
+    pinned = url.copy_with(host=address)
+    with (
+        httpx.Client(trust_env=False, timeout=left, follow_redirects=False) as client,
+        client.stream(
+            "GET",
+            pinned,
+            headers={"Host": host, "Accept": "image/*"},
+            # The certificate is checked against the name, not against the address.
+            extensions={"sni_hostname": url.host},
+        ) as response,
+    ):
+        if response.has_redirect_location:
+            return url.join(response.headers["location"])
+        if response.status_code != 200:
+            raise PageError(short(str(url)), f"answered with status {response.status_code}")
+        body = bytearray()
+        for part in response.iter_bytes(65536):
+            body += part
+            if len(body) > max_bytes:
+                raise PageError(short(str(url)), f"is larger than {max_bytes:,} bytes")
+            if time.monotonic() > deadline:
+                raise PageError(short(str(url)), "took too long")
+        return bytes(body)
+
+
+def _address(url: httpx.URL, allow_private: bool) -> str:
+    port = url.port if url.port is not None else {"http": 80, "https": 443}[url.scheme]
+    found = {str(info[4][0]) for info in socket.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)}
+    for address in sorted(found):
+        if not allow_private and not _public(address):
+            raise PageAccessError(short(str(url)), f"its host has the private address {address}")
+    return min(found, key=lambda address: (":" in address, address))
+
+
+def _public(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        # ::ffff:127.0.0.1, 2002:7f00:1::, and 64:ff9b::7f00:1 reach the IPv4 address inside them.
+        inner = ip.ipv4_mapped or ip.sixtofour
+        if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            ip = inner
+    return ip.is_global and not ip.is_multicast
