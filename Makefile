@@ -22,13 +22,14 @@ help:
 	@echo "make clean   remove the environment and everything generated"
 	@echo "Variables: PYTHON=$(PYTHON) TORCH='$(TORCH)' VENV=$(VENV)"
 
+# xargs splits $(TORCH) into words, so that it may carry options (TORCH='torch --index-url …') as well as '>='.
 # A pip that is there and works is the sign of a whole environment: an interrupted or refused `venv` leaves
 # a python behind but no pip.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is %d.%d: make PYTHON=/path/to/python3" % sys.version_info[:2])'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install --quiet '$(TORCH)'
-	$(PIP) install --quiet -e '.[dev]'
+	printf '%s\n' '$(TORCH)' | xargs $(PIP) install
+	$(PIP) install -e '.[dev]'
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 

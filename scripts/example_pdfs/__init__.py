@@ -1,0 +1,1 @@
+"""What the example PDFs say and how they are drawn."""
