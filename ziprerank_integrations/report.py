@@ -1,0 +1,277 @@
+"""Pictures of a ranking: the best pages side by side, and what pruning kept of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ziprerank_integrations import fonts
+from ziprerank_integrations.errors import ZipRerankError
+from ziprerank_integrations.types import Evidence, RankedPage, Ranking
+
+MAX_WIDTH = 2400
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf")
+
+_MARGIN, _GAP, _PAD = 48, 32, 8
+_WIDEST_CARD, _NARROWEST_SHEET = 620, 1000
+_TALLEST = 1.45  # an A4 page stands at 1.41 times its width
+_TITLE, _RANK, _SMALL = 46, 40, 25
+
+_PAPER = (255, 255, 255)
+_INK = (28, 33, 40)
+_GREY = (104, 112, 122)
+_LINE = (203, 209, 216)
+_BLUE = (26, 82, 133)
+_VEIL = (205, 214, 226)
+_FAULT = (250, 238, 236)
+_FAULT_INK = (140, 40, 30)
+_VEIL_STRENGTH = 0.8
+
+
+def save(ranking: Ranking, path: str | os.PathLike[str], *, top: int = 5) -> None:
+    """Save a contact sheet of the first pages of a ranking, at most 2,400 pixels wide.
+
+    Each page stands under its rank, score, file and page number. Where pages were pruned, the visual tokens
+    that were kept are shown as they are and the dropped ones under a veil. A page that could not be ranked is
+    a box with the reason. Pages are drawn one after the other, at the size at which they are shown.
+
+    Args:
+        ranking: What to show; an empty one gives a picture that says so.
+        path: Where to; the ending chooses the format: ``.png``, ``.jpg``, ``.jpeg``, ``.webp`` or ``.pdf``.
+        top: How many pages to show, at least 1. More than five go into rows.
+
+    Raises:
+        ValueError: If ``top`` or the ending is none of these.
+        OSError: If the file cannot be written.
+    """
+    check(path, top=top)
+    sheet(ranking, top=top).save(path, optimize=True, quality=90)
+
+
+def check(path: str | os.PathLike[str], *, top: int = 5) -> None:
+    """Refuse what `save` would refuse, before the work of ranking is done.
+
+    Args:
+        path: Where the picture is to go.
+        top: How many pages it is to show.
+
+    Raises:
+        ValueError: If ``top`` or the ending of ``path`` is not allowed.
+        OSError: If the folder does not exist.
+    """
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise ValueError(f"top must be an integer of at least 1, not {top!r}")
+    where = Path(path)
+    if where.suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"a picture ends in {', '.join(_SUFFIXES)}, not {where.name!r}")
+    if not where.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(where.parent)!r} to save {where.name!r} in")
+
+
+def score_text(score: float) -> str:
+    """Write a score with three decimals, a very small one as a power of ten."""
+    return f"{score:.3f}" if score >= 0.0005 else f"{score:.0e}"
+
+
+def sheet(ranking: Ranking, *, top: int = 5) -> Image.Image:
+    """Draw the contact sheet that `save` saves.
+
+    Args:
+        ranking: What to show.
+        top: How many pages to show, at least 1.
+
+    Returns:
+        An RGB image, at most 2,400 pixels wide.
+    """
+    shown = ranking.items[:top]
+    columns = _columns(len(shown))
+    card = min(_WIDEST_CARD, (MAX_WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) // columns)
+    width = max(_NARROWEST_SHEET, 2 * _MARGIN + columns * card + (columns - 1) * _GAP)
+
+    title = _wrap(ranking.query, _TITLE, width - 2 * _MARGIN, 4)
+    note = _wrap(_note(ranking, shown), _SMALL, width - 2 * _MARGIN, 3)
+    head = _lines(title, _TITLE, width, _INK), _lines(note, _SMALL, width, _GREY)
+
+    rows: list[Image.Image] = []
+    best = shown[0].score if shown else 1.0
+    for start in range(0, len(shown), columns):
+        cards = [_card(item, card, best) for item in shown[start : start + columns]]
+        row = Image.new("RGB", (width, max(drawn.height for drawn in cards) + _GAP), _PAPER)
+        for place, drawn in enumerate(cards):
+            row.paste(drawn, (_MARGIN + place * (card + _GAP), 0))
+        rows.append(row)
+
+    parts = [*head, *rows]
+    whole = Image.new("RGB", (width, sum(part.height for part in parts) + 2 * _MARGIN), _PAPER)
+    y = _MARGIN
+    for part in parts:
+        whole.paste(part, (0, y))
+        y += part.height
+    return whole
+
+
+def _columns(count: int) -> int:
+    """Choose the pages in a row: five, and more once a sheet of five would be very long."""
+    return max(1, min(count, 5 if count <= 20 else 8 if count <= 64 else 12))
+
+
+def _note(ranking: Ranking, shown: Sequence[RankedPage]) -> str:
+    if not shown:
+        return "The ranking is empty: there were no pages to rank."
+    total = ranking.usage.pages if ranking.usage is not None else len(ranking)
+    parts = [f"{len(shown)} of {total} page{'' if total == 1 else 's'}", f"ranked by {ranking.model}"]
+    if any(item.evidence is not None for item in shown):
+        parts.append("veiled: what pruning dropped before the model looked")
+    return " · ".join(parts)
+
+
+def _card(item: RankedPage, width: int, best: float) -> Image.Image:
+    """Draw one place of the ranking: rank and score, a bar, the names, the page."""
+    # Narrow cards of a long sheet get smaller type.
+    small, large = (_SMALL, _RANK) if width >= 280 else (max(13, width // 12), max(20, width // 8))
+    page = _page(item, width)
+    names = [*_wrap(_name(item), small, width, 2), _detail(item)]
+    step = round(small * 1.4)
+    top = large + 2 * _PAD + 6 + step * len(names) + _PAD
+    card = Image.new("RGB", (width, top + page.height), _PAPER)
+    draw = ImageDraw.Draw(card)
+    score = "no score" if item.error is not None else f"score {score_text(item.score)}"
+    _write(draw, (0, large), str(item.rank), large, _BLUE)
+    _write(draw, (width - fonts.width(score, small), large), score, small, _INK)
+    y = large + _PAD
+    draw.rectangle((0, y, width - 1, y + 5), fill=_LINE)
+    if item.error is None:
+        draw.rectangle((0, y, max(1, round((width - 1) * min(1.0, item.score / best))), y + 5), fill=_BLUE)
+    y += 6 + _PAD
+    for number, name in enumerate(names):
+        y += step
+        _write(draw, (0, y - small * 0.3), name, small, _GREY if number == len(names) - 1 else _INK)
+    card.paste(page, ((width - page.width) // 2, top))
+    return card
+
+
+def _name(item: RankedPage) -> str:
+    return item.page.source if item.page.path is None else os.path.basename(item.page.path)
+
+
+def _detail(item: RankedPage) -> str:
+    parts = [] if item.page.path is None or item.page.number is None else [f"page {item.page.number}"]
+    if item.evidence is not None:
+        whole = item.evidence.rows * item.evidence.columns
+        parts.append(f"{len(item.evidence.kept)} of {whole} tokens kept")
+    return " · ".join(parts) if parts else " "
+
+
+def _page(item: RankedPage, width: int) -> Image.Image:
+    """Draw the page to fit the card, in a thin frame; a page that cannot be drawn as a box that says why."""
+    if item.error is not None:
+        return _placeholder("not ranked", item.error, width)
+
+    def fit(height: float, wide: float, scalable: bool) -> tuple[int, int]:
+        scale = min((width - 2) / wide, (width * _TALLEST - 2) / height)
+        return max(1, round(height * scale)), max(1, round(wide * scale))
+
+    try:
+        image = item.page.image(fit)
+    except (ZipRerankError, OSError, ValueError) as error:
+        # The page was ranked: a file that has been moved since then is no reason to lose the picture.
+        return _placeholder("cannot be drawn", str(error), width)
+    if item.evidence is not None:
+        image = veil(image, item.evidence)
+    framed = Image.new("RGB", (image.width + 2, image.height + 2), _LINE)
+    framed.paste(image, (1, 1))
+    return framed
+
+
+def veil(image: Image.Image, evidence: Evidence) -> Image.Image:
+    """Lay a light veil over the parts of a page whose visual tokens were dropped.
+
+    Args:
+        image: The page at any size, RGB; the grid covers it whole.
+        evidence: The grid and what was kept of it.
+
+    Returns:
+        A new image of the same size.
+    """
+    kept = np.zeros(evidence.rows * evidence.columns, dtype=np.uint8)
+    kept[list(evidence.kept)] = 255
+    grid = Image.fromarray(kept.reshape(evidence.rows, evidence.columns))
+    mask = grid.resize(image.size, Image.Resampling.NEAREST)
+    veiled = Image.blend(image, Image.new("RGB", image.size, _VEIL), _VEIL_STRENGTH)
+    return Image.composite(image, veiled, mask)
+
+
+def _placeholder(title: str, reason: str, width: int) -> Image.Image:
+    box = Image.new("RGB", (width, round(width * 1.2)), _FAULT)
+    draw = ImageDraw.Draw(box)
+    draw.rectangle((0, 0, box.width - 1, box.height - 1), outline=_LINE)
+    size = max(13, min(_SMALL, width // 14))
+    inset = width // 14
+    room = max(1, int((box.height - 2 * inset) / (size * 1.4)) - 1)
+    for number, line in enumerate([title, *_wrap(reason, size, width - 2 * inset, room)]):
+        ink = _FAULT_INK if number == 0 else _INK
+        _write(draw, (inset, inset + size + number * size * 1.4), line, size, ink)
+    return box
+
+
+def _lines(lines: Sequence[str], size: int, width: int, ink: tuple[int, int, int]) -> Image.Image:
+    step = round(size * 1.35)
+    part = Image.new("RGB", (width, step * len(lines) + size // 2), _PAPER)
+    draw = ImageDraw.Draw(part)
+    for number, line in enumerate(lines):
+        _write(draw, (_MARGIN, number * step + size), line, size, ink)
+    return part
+
+
+def _write(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, ink: tuple[int, int, int]
+) -> None:
+    """Write one line from its baseline, each character in a font that has it."""
+    x, y = at
+    for font, part in fonts.runs(_clean(text), size):
+        draw.text((x, y), part, font=font, fill=ink, anchor="ls")
+        x += font.getlength(part)
+
+
+def _clean(text: str) -> str:
+    """Make one printable line: file names and queries may hold line ends, controls and lone surrogates."""
+    line = " ".join(text.split()) if text.strip() else text
+    return "".join(character if character.isprintable() else "\ufffd" for character in line)
+
+
+def _wrap(text: str, size: int, width: float, most: int) -> list[str]:
+    """Break text into at most ``most`` lines of ``width`` pixels; what is cut is marked with an ellipsis."""
+    lines = [""]
+    for word in _clean(text).split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if fonts.width(longer, size) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        while word and len(lines) <= most:  # a word longer than a line, such as a file name, is broken
+            head = _head(word, size, width)
+            lines[-1], word = head, word[len(head) :]
+            if word:
+                lines.append("")
+        if len(lines) > most:
+            break
+    if len(lines) > most:
+        last = lines[most - 1]
+        while last and fonts.width(last + "…", size) > width:
+            last = last[:-1]
+        lines = [*lines[: most - 1], last + "…"]
+    return lines
+
+
+def _head(word: str, size: int, width: float) -> str:
+    """Give as much of the word's beginning as fits, at least one character."""
+    low, high = 1, len(word)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fonts.width(word[:middle], size) <= width else (low, middle - 1)
+    return word[:low]
