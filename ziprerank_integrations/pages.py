@@ -40,17 +40,27 @@ def image_source(
         raise TypeError(f"an image is a PIL image, path, bytes or string, not {type(image).__name__}")
     if image[:5].lower() == "data:":
         return ImageBytes(from_data_uri(image), name if name is not None else "image (data URI)")
-    where = inside(image, root_path) if "\0" not in image and len(image) < 4096 else image
-    if os.path.exists(where):
+    # The base64 of a JPEG begins like an absolute path ("/9j/"), so a path outside the root is refused only once
+    # the text is known to be no image.
+    if "\0" not in image and len(image) < 4096 and _exists(image, root_path):
         return _image_file(image, name, root_path)
     data_or_none = from_base64(image)
     if data_or_none is not None and is_image(data_or_none):
         return ImageBytes(data_or_none, name if name is not None else "image (base64)")
+    if "\0" not in image and len(image) < 4096:
+        inside(image, root_path)
     hint = "; use Page.from_url for URLs" if image[:8].lower().startswith(("http://", "https://")) else ""
     raise PageError(
         name if name is not None else repr(image[:60] + ("…" if len(image) > 60 else "")),
         f"is neither a file that exists nor the base64 of an image{hint}",
     )
+
+
+def _exists(path: str, root_path: Pathish | None) -> bool:
+    try:
+        return os.path.exists(inside(path, root_path))
+    except PageAccessError:
+        return False
 
 
 def _image_file(path: Pathish, name: str | None, root_path: Pathish | None) -> ImageFile:

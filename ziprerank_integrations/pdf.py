@@ -20,6 +20,7 @@ from ziprerank_integrations.errors import MissingDependencyError, PageError
 from ziprerank_integrations.files import digest
 
 _LOCK = threading.RLock()
+_COUNT = threading.Lock()
 _KEEP_OPEN = 8
 
 
@@ -109,7 +110,8 @@ class PdfFile:
 
     @contextmanager
     def _document(self) -> Iterator[Document]:
-        with _LOCK, session():
+        # The session is the outer one: whoever holds the lock has a session open, see `session`.
+        with session(), _LOCK:
             yield _POOL.get(self)
 
     def open(self) -> Document:
@@ -157,14 +159,21 @@ _POOL = _Pool()
 def session() -> Iterator[None]:
     """Keep PDF files open inside the ``with`` block, so that many pages of one file open it once.
 
-    Sessions of several threads overlap; the last one to end closes the files. At most eight stay open.
+    Sessions of several threads overlap; the last one to end closes the files. At most eight stay open. Beginning
+    and ending one never waits for a page that is being drawn, so an event loop may do it.
     """
-    with _LOCK:
+    with _COUNT:
         _POOL.sessions += 1
     try:
         yield
     finally:
-        with _LOCK:
+        with _COUNT:
             _POOL.sessions -= 1
-            if _POOL.sessions == 0:
-                _POOL.close()
+            last = _POOL.sessions == 0
+        # If another thread holds the lock by now, it has a session of its own and will close the files.
+        if last and _LOCK.acquire(blocking=False):
+            try:
+                if _POOL.sessions == 0:
+                    _POOL.close()
+            finally:
+                _LOCK.release()

@@ -51,7 +51,8 @@ class PdfiumDocument:
             bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
             # pypdfium2's own render() takes one scale for both axes; this call stretches to a box.
             pdfium_c.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, pdfium_c.FPDF_ANNOT)
-            return bitmap.to_pil().convert("RGB").copy()
+            image: Image.Image = bitmap.to_pil().convert("RGB").copy()
+            return image
         finally:
             bitmap.close()
             page.close()

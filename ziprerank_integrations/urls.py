@@ -42,7 +42,7 @@ def fetch(url: str, *, max_bytes: int, timeout: float, allow_private: bool = Fal
     """Fetch a URL's body.
 
     The host is resolved once, every address is checked, and the connection goes to a checked address, so
-    that a name that resolves differently the second time gains nothing. Each redirect is treated the same way.
+    that a name that resolves differently the second time gains nothing. Each redirect is treated alike.
     Proxies of the environment are not used: a proxy would resolve the name again.
 
     Args:

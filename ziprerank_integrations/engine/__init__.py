@@ -1,0 +1,1 @@
+"""The torch core. Nothing outside this folder imports torch or transformers."""

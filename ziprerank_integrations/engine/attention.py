@@ -1,0 +1,86 @@
+"""Softmax attention behind one function, with the kernel of choice."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ziprerank_integrations.errors import require
+
+Kernel = Literal["sdpa", "flash", "eager"]
+
+
+def choose(attention: str, device: torch.device, dtype: torch.dtype) -> Kernel:
+    """Resolve the option ``attention``.
+
+    Args:
+        attention: ``auto``, ``sdpa``, ``flash`` or ``eager``.
+        device: Where the model runs.
+        dtype: The dtype it runs in.
+
+    Raises:
+        ValueError: If ``flash`` is asked for where it cannot run.
+        MissingDependencyError: If ``flash`` is asked for and flash-attn is not installed.
+    """
+    able = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
+    if attention == "flash":
+        if not able:
+            raise ValueError(
+                f"attention='flash' needs a CUDA device and a 16-bit dtype, not {device}, {dtype}"
+            )
+        require("flash_attn", "flash", purpose="attention='flash'")
+        return "flash"
+    if attention == "auto":
+        return "flash" if able and importlib.util.find_spec("flash_attn") is not None else "sdpa"
+    return "eager" if attention == "eager" else "sdpa"
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: Kernel) -> Tensor:
+    """Compute softmax attention.
+
+    Args:
+        query: (B, L, H, D).
+        key: (B, S, G, D) with S ≥ L; H is a multiple of G (grouped-query attention).
+        value: (B, S, G, D).
+        causal: Whether query i, counted from the end, sees only keys up to the i-th from the end: the mask is
+            aligned bottom-right, as it must be behind a prefix of S - L keys.
+        kernel: Which implementation.
+
+    Returns:
+        (B, L, H * D).
+    """
+    if kernel == "flash":
+        from flash_attn import flash_attn_func
+
+        out: Tensor = flash_attn_func(query, key, value, causal=causal)
+        return out.flatten(2)
+    length, reach = query.shape[1], key.shape[1]
+    q, k, v = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+    if kernel == "eager":
+        return _eager(q, k, v, causal).transpose(1, 2).flatten(2)
+    grouped = q.shape[1] != k.shape[1]
+    if not causal or length == 1:
+        out = F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
+    else:
+        # torch aligns is_causal top-left. Blank queries in front make the square that a prefix lacks; a mask
+        # of L x S would do as well, but takes the memory that the fused kernels save.
+        q = F.pad(q, (0, 0, reach - length, 0)) if reach > length else q
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
+        out = out[:, :, reach - length :]
+    return out.transpose(1, 2).flatten(2)
+
+
+def _eager(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    groups = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    weights = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
+    if causal:
+        length, reach = weights.shape[-2:]
+        later = torch.ones(length, reach, dtype=torch.bool, device=q.device).triu(reach - length + 1)
+        weights = weights.masked_fill(later, float("-inf"))
+    mixed: Tensor = weights.softmax(-1).to(v.dtype) @ v
+    return mixed

@@ -1,0 +1,141 @@
+"""A loaded checkpoint: weights, device, dtype, attention, tokenizer. The bundled one is a folder like any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ziprerank_integrations.engine.attention import choose
+from ziprerank_integrations.engine.folder import Geometry
+from ziprerank_integrations.engine.qwen3vl import LanguageModel, VisionTower
+from ziprerank_integrations.engine.tokens import TextEncoder
+from ziprerank_integrations.errors import CheckpointError, EngineError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the engine computes with.
+
+    Attributes:
+        geometry: What its files say.
+        device: Where it computes.
+        dtype: In what.
+        vision: The vision tower.
+        language: The language model.
+        text: The tokenizer.
+        letters: (20, D) float32, the vocabulary's rows for A to T.
+        vision_marks: Ids of the tokens that open and close an image.
+    """
+
+    geometry: Geometry
+    device: torch.device
+    dtype: torch.dtype
+    vision: VisionTower
+    language: LanguageModel
+    text: TextEncoder
+    letters: Tensor
+    vision_marks: frozenset[int]
+
+
+def pick_device(device: str | None) -> torch.device:
+    """Resolve the option ``device``: cuda, then mps, then cpu.
+
+    Raises:
+        ValueError: If the device asked for is not there.
+    """
+    if device is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    asked = torch.device(device)
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(asked.type, True):
+        raise ValueError(f"device={device!r} is not available on this machine")
+    return asked
+
+
+def load(geometry: Geometry, device: str | None, dtype: str | None, attention: str) -> Checkpoint:
+    """Load a checkpoint's weights and tokenizer.
+
+    Args:
+        geometry: What `folder.inspect` found.
+        device: See `pick_device`.
+        dtype: ``float32``, ``bfloat16``, ``float16``; None is bfloat16 on a GPU and float32 on the CPU.
+        attention: See `attention.choose`.
+
+    Raises:
+        CheckpointError: If weights are missing or of other shapes, or the tokenizer does not fit the ranking.
+        EngineError: If the device's memory does not suffice.
+        ValueError: If device or attention are not to be had.
+    """
+    from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+
+    where = pick_device(device)
+    if dtype is None:
+        kind = torch.float32 if where.type == "cpu" else torch.bfloat16
+    else:
+        kind = getattr(torch, dtype)
+    kernel = choose(attention, where, kind)
+    folder = geometry.folder
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # transformers and tokenizers raise many kinds
+        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {_line(error)}") from error
+    try:
+        with _no_progress():
+            loaded: Any = Qwen3VLForConditionalGeneration.from_pretrained(
+                folder, dtype=kind, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+            model, report = loaded
+            del loaded
+    except Exception as error:
+        raise CheckpointError(f"{folder}: the weights cannot be loaded: {_line(error)}") from error
+    lacking = sorted(str(name) for name in (*report["missing_keys"], *report["mismatched_keys"]))
+    if lacking:
+        raise CheckpointError(
+            f"{folder}: {len(lacking)} weights are missing or of another shape, e.g. {lacking[0]}"
+        )
+    text = TextEncoder(tokenizer, int(model.config.image_token_id))
+    # Of the output layer only the letters' rows are needed: for 8B that saves 1.2 GB.
+    rows = model.get_output_embeddings().weight.detach()[text.letters].float().to(where)
+    core = model.model
+    del model
+    try:
+        core = core.eval().requires_grad_(False).to(where)
+    except torch.OutOfMemoryError as error:
+        raise EngineError(f"the model does not fit into the memory of {where}") from error
+    return Checkpoint(
+        geometry=geometry,
+        device=where,
+        dtype=kind,
+        vision=VisionTower(core.visual, kernel),
+        language=LanguageModel(core.language_model, kernel),
+        text=text,
+        letters=rows,
+        vision_marks=frozenset(
+            (int(core.config.vision_start_token_id), int(core.config.vision_end_token_id))
+        ),
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+@contextmanager
+def _no_progress() -> Iterator[None]:
+    # transformers draws a bar for the weights on stderr, also where nobody asked for one.
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,198 @@
+"""A checkpoint as files: where it lies, whether it is one, what its config says. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ziprerank_integrations.errors import CheckpointError, require
+from ziprerank_integrations.options import check_max_side
+
+TINY = "tiny"
+"""The name of the small model that comes with the package."""
+
+_BUNDLED = Path(__file__).parent.parent / "checkpoints" / TINY
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a checkpoint's files say of it.
+
+    Attributes:
+        folder: Where it lies.
+        config: Its ``config.json``.
+        scorer: How it ranks; ``listwise``.
+        max_side: The longest edge in pixels at which it wants its pages.
+        random_weights: Whether its weights were never trained.
+        patch: Side of a ViT patch in pixels.
+        merge: Patches a side that are merged into one visual token.
+        min_pixels: The least pixels a page is enlarged to.
+        max_pixels: The most pixels a page is shrunk to.
+        mean: Per channel, subtracted from pixel values in [0, 1].
+        std: Per channel, what the difference is divided by.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    scorer: str
+    max_side: int
+    random_weights: bool
+    patch: int
+    merge: int
+    min_pixels: int
+    max_pixels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def factor(self) -> int:
+        """Side of a visual token in pixels."""
+        return self.patch * self.merge
+
+
+def find(model: str) -> Path | None:
+    """Give the folder that a model's name means, None for a hub id.
+
+    Raises:
+        CheckpointError: If it can be neither.
+    """
+    if model == TINY:
+        return _BUNDLED
+    path = Path(os.path.expanduser(model))
+    if path.is_dir():
+        return path
+    if _HUB_ID.fullmatch(model) is not None and not path.exists() and not model.startswith("."):
+        return None
+    raise CheckpointError(f"{model} is neither a folder, nor a hub id (owner/name), nor {TINY!r}")
+
+
+def inspect(folder: Path) -> Geometry:
+    """Read and check a checkpoint's configuration.
+
+    Raises:
+        CheckpointError: If it is no Qwen3-VL checkpoint with safetensors weights and a tokenizer.
+    """
+    config = _read(folder, "config.json", needed=True)
+    if config.get("model_type") != "qwen3_vl":
+        raise CheckpointError(
+            f"{folder} is no Qwen3-VL checkpoint: config.json says model_type={config.get('model_type')!r}"
+        )
+    vision, text = config.get("vision_config"), config.get("text_config")
+    if not isinstance(vision, dict) or not isinstance(text, dict):
+        raise CheckpointError(f"{folder}: config.json lacks vision_config or text_config")
+    if not any(folder.glob("*.safetensors")):
+        pickled = any(True for pattern in _PICKLED for _ in folder.glob(pattern))
+        raise CheckpointError(
+            f"{folder} has no safetensors weights"
+            + (", only pickled ones, which are never loaded; convert them" if pickled else "")
+        )
+    if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):
+        raise CheckpointError(f"{folder} has no tokenizer (tokenizer.json, or vocab.json and merges.txt)")
+    scorer, max_side, random_weights = _own(folder, config)
+    images = _image_settings(folder)
+    patch, merge = int(vision.get("patch_size", 16)), int(vision.get("spatial_merge_size", 2))
+    size = images["size"] if isinstance(images.get("size"), dict) else {}
+    least = size.get("shortest_edge", images.get("min_pixels", 65_536))
+    most = size.get("longest_edge", images.get("max_pixels", 16_777_216))
+    mean, std = images.get("image_mean", [0.5] * 3), images.get("image_std", [0.5] * 3)
+    return Geometry(
+        folder=folder,
+        config=config,
+        scorer=scorer,
+        max_side=max_side,
+        random_weights=random_weights,
+        patch=patch,
+        merge=merge,
+        min_pixels=int(least),
+        max_pixels=int(most),
+        mean=tuple(map(float, mean)),
+        std=tuple(map(float, std)),
+    )
+
+
+def _own(folder: Path, config: dict[str, Any]) -> tuple[str, int, bool]:
+    own = config.get("ziprerank", {})
+    if not isinstance(own, dict):
+        raise CheckpointError(f"{folder}: the key ziprerank of config.json is no object")
+    scorer, max_side = own.get("scorer", "listwise"), own.get("max_side", 1024)
+    if scorer != "listwise":
+        raise CheckpointError(f"{folder}: config.json asks for the scorer {scorer!r}; there is 'listwise'")
+    try:
+        check_max_side(max_side)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: config.json: {error}") from error
+    return scorer, max_side, own.get("random_weights") is True
+
+
+def _image_settings(folder: Path) -> dict[str, Any]:
+    settings = _read(folder, "preprocessor_config.json")
+    if settings:
+        return settings
+    nested = _read(folder, "processor_config.json").get("image_processor", {})
+    return nested if isinstance(nested, dict) else {}
+
+
+def _read(folder: Path, name: str, *, needed: bool = False) -> dict[str, Any]:
+    path = folder / name
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if needed:
+            raise CheckpointError(f"{folder} is no checkpoint: it has no {name}") from error
+        return {}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds no JSON object")
+    return found
+
+
+def download(model: str, *, revision: str | None, token: str | bool | None, cache_dir: str | None) -> Path:
+    """Give the folder of a hub model, downloading it if it is not there yet.
+
+    Before a download its size is logged as a warning, which Python shows on stderr unless told otherwise.
+
+    Raises:
+        CheckpointError: If the model cannot be had.
+        MissingDependencyError: If huggingface_hub is not installed.
+    """
+    hub = require("huggingface_hub", "local", purpose="downloading a model")
+    place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir}
+    try:
+        folder = Path(hub.snapshot_download(model, allow_patterns=_FILES, local_files_only=True, **place))
+        if _complete(folder):
+            return folder
+    except FileNotFoundError:
+        pass  # huggingface_hub's LocalEntryNotFoundError: nothing of it is here yet
+    try:
+        info = hub.HfApi().model_info(model, revision=revision, token=token, files_metadata=True)
+        wanted = hub.utils.filter_repo_objects(
+            info.siblings or [], allow_patterns=_FILES, key=lambda file: file.rfilename
+        )
+        size = sum(file.size or 0 for file in wanted)
+        logger.warning("downloading %s: %.1f GB, once", model, size / 1e9)
+        return Path(hub.snapshot_download(model, allow_patterns=_FILES, **place))
+    except Exception as error:  # the hub's client raises its own, httpx's and OS errors
+        raise CheckpointError(
+            f"{model} cannot be downloaded: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _complete(folder: Path) -> bool:
+    # An interrupted download leaves a folder with some of the files.
+    if not (folder / "config.json").exists():
+        return False
+    index = _read(folder, "model.safetensors.index.json").get("weight_map")
+    if not isinstance(index, dict):
+        return any(folder.glob("*.safetensors"))
+    return all((folder / name).exists() for name in set(index.values()))

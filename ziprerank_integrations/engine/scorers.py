@@ -1,0 +1,107 @@
+"""How pages are scored: the seam that a second kind of checkpoint will share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ziprerank_integrations.engine.checkpoint import Checkpoint
+from ziprerank_integrations.engine.features import PageFeatures
+from ziprerank_integrations.engine.pruning import select_tokens
+from ziprerank_integrations.engine.sequence import build
+from ziprerank_integrations.engine.tokens import Encoded
+from ziprerank_integrations.options import CallOptions
+from ziprerank_integrations.prompts import LETTERS, listwise
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What scoring some pages gave.
+
+    Attributes:
+        logits: By page, float32 precision.
+        kept: By page, the visual tokens that stayed, in reading order; None where nothing was pruned.
+        tokens_before: Visual tokens before pruning.
+        tokens_after: Visual tokens after pruning.
+    """
+
+    logits: list[float]
+    kept: list[tuple[int, ...]] | None
+    tokens_before: int
+    tokens_after: int
+
+
+class Scorer(Protocol):
+    """Something that gives pages logits for a query."""
+
+    @property
+    def max_pages(self) -> int | None:
+        """How many pages fit in one call; None: any number."""
+        ...
+
+    def score(self, query: str, pages: Sequence[PageFeatures]) -> Scored:
+        """Score pages, one logit each, comparable within this call."""
+        ...
+
+
+class ListwiseScorer:
+    """One forward pass over all pages; each page's logit is that of its letter at the answer's first place.
+
+    Source: ZipRerank (arXiv 2605.11864); single-token listwise scoring goes back to FIRST (arXiv 2406.15657).
+
+    Args:
+        checkpoint: The loaded model.
+        options: ``keep_ratio`` and ``interaction`` are used.
+    """
+
+    max_pages: int | None = len(LETTERS)
+
+    def __init__(self, checkpoint: Checkpoint, options: CallOptions) -> None:
+        self._checkpoint = checkpoint
+        self._keep_ratio = options.keep_ratio
+        self._interaction = options.interaction
+
+    @torch.inference_mode()
+    def score(self, query: str, pages: Sequence[PageFeatures]) -> Scored:
+        """Score 1 to 20 pages. See `Scorer.score`."""
+        model = self._checkpoint
+        encoded = model.text.encode(listwise(query, len(pages)), len(pages))
+        ids = torch.tensor(encoded.ids, device=model.device)
+        text = model.language.embed(ids)
+        before = sum(len(page.embeddings) for page in pages)
+        kept, prefix = None, None
+        if self._keep_ratio < 1:
+            first = encoded.images[0]
+            if self._interaction == "contextual":
+                prefix = model.language.prefix(text[:first], _arange3(first, model.device))
+                vectors = prefix.hidden[encoded.query]
+            elif self._interaction == "query":
+                vectors = text[encoded.query]
+            else:
+                vectors = text[self._prompt_tokens(encoded)]
+            kept = select_tokens(vectors, [page.embeddings for page in pages], self._keep_ratio)
+        tokens = build(text, encoded, pages, kept)
+        if prefix is not None:
+            tokens = tokens.after(encoded.images[0])
+        hidden = model.language.last(
+            tokens.embeddings, tokens.positions, tokens.visual, tokens.deepstack, prefix
+        )
+        logits = model.letters[: len(pages)] @ hidden.float()
+        return Scored(
+            logits.tolist(),
+            None if kept is None else [tuple(page.tolist()) for page in kept],
+            before,
+            len(tokens.visual),
+        )
+
+    def _prompt_tokens(self, encoded: Encoded) -> list[int]:
+        marks = self._checkpoint.vision_marks
+        return [place for place in range(encoded.images[0]) if encoded.ids[place] not in marks]
+
+
+def _arange3(length: int, device: torch.device) -> Tensor:
+    return torch.arange(length, device=device).expand(3, -1)

@@ -1,0 +1,88 @@
+"""Prompt and kept visual tokens → what the language model reads: embeddings, M-RoPE positions, deepstack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ziprerank_integrations.engine.features import PageFeatures
+from ziprerank_integrations.engine.tokens import Encoded
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A sequence for the language model.
+
+    Attributes:
+        embeddings: (L, D).
+        positions: (3, L) int64: time, height, width.
+        visual: (V,) int64: which of the L positions are visual tokens.
+        deepstack: By level, (V, D).
+    """
+
+    embeddings: Tensor
+    positions: Tensor
+    visual: Tensor
+    deepstack: list[Tensor]
+
+    def after(self, length: int) -> Tokens:
+        """Give the sequence without its first ``length`` tokens, which must be text."""
+        return Tokens(
+            self.embeddings[length:], self.positions[:, length:], self.visual - length, self.deepstack
+        )
+
+
+def build(
+    text: Tensor, encoded: Encoded, pages: Sequence[PageFeatures], kept: Sequence[Tensor] | None
+) -> Tokens:
+    """Put the pages' visual tokens where the prompt has their image tokens.
+
+    Positions are those of the unpruned sequence (M-RoPE, Qwen2-VL, arXiv 2409.12191, section 2.1): a text
+    token advances all three axes by one; an image stands at one time, its tokens at their row and column
+    behind it, and the text after it goes on at the larger of its sides.
+
+    Args:
+        text: (T, D) input embeddings of ``encoded.ids``; those of the image tokens are not used.
+        encoded: The prompt.
+        pages: The pages' features, in order.
+        kept: By page, the indices of the tokens that stay, in reading order; None keeps all.
+    """
+    device = text.device
+    parts: list[Tensor] = []
+    places: list[Tensor] = []
+    visual: list[Tensor] = []
+    length = clock = begin = 0
+
+    def add_text(start: int, stop: int) -> None:
+        nonlocal length, clock
+        parts.append(text[start:stop])
+        places.append(torch.arange(clock, clock + stop - start).expand(3, -1))
+        length, clock = length + stop - start, clock + stop - start
+
+    for number, (slot, page) in enumerate(zip(encoded.images, pages, strict=True)):
+        add_text(begin, slot)
+        begin = slot + 1
+        index = torch.arange(page.rows * page.columns)
+        embeddings = page.embeddings
+        if kept is not None:
+            embeddings, index = embeddings[kept[number]], kept[number].cpu()
+        parts.append(embeddings)
+        steps = torch.stack([torch.zeros_like(index), index // page.columns, index % page.columns])
+        places.append(clock + steps)
+        visual.append(torch.arange(length, length + len(index)))
+        length, clock = length + len(index), clock + max(page.rows, page.columns)
+    add_text(begin, len(encoded.ids))
+    levels = range(len(pages[0].deepstack) if pages else 0)
+    return Tokens(
+        torch.cat(parts),
+        torch.cat(places, 1).to(device),
+        torch.cat(visual).to(device),
+        [torch.cat([_cut(page.deepstack[i], kept, n) for n, page in enumerate(pages)]) for i in levels],
+    )
+
+
+def _cut(level: Tensor, kept: Sequence[Tensor] | None, number: int) -> Tensor:
+    return level if kept is None else level[kept[number]]
