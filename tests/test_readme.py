@@ -1,0 +1,80 @@
+"""Every Python block of the README runs, and its pictures, links and commands name what is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ziprerank_integrations import options
+from ziprerank_integrations.cli.app import app
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+BASH = re.findall(r"^```bash\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def beside_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # In an empty folder with the examples: what a block saves must not land in the tree.
+    (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+
+
+def execute(number: int) -> None:
+    code = compile(PYTHON[number], f"README.md, python block {number + 1}", "exec")
+    exec(code, {"__name__": "__main__"})
+
+
+def test_the_first_block_ranks_the_example_and_saves_a_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(0)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
+    assert all("annual_report.pdf" in line for line in lines)
+    assert (tmp_path / "ranking.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("number", range(1, len(PYTHON)))
+def test_every_other_block_runs(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(number)
+    if "print(" in PYTHON[number]:
+        assert capsys.readouterr().out != ""
+
+
+def test_links_and_pictures_are_there() -> None:
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", TEXT)
+    assert targets
+    for target in targets:
+        assert (ROOT / target).is_file(), target
+    assert (ROOT / "docs" / "ranking.png").stat().st_size < 300_000
+
+
+def test_commands_use_options_that_exist() -> None:
+    import typer
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    lines = [line for block in BASH for line in block.splitlines() if line.startswith("ziprerank ")]
+    assert lines
+    for line in lines:
+        _, name, *words = shlex.split(line.split(" > ")[0])
+        known = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known, line
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {match for block in BASH for match in re.findall(r"^make (\w+)", block, re.MULTILINE)}
+    assert targets >= {"demo", "test"}
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_option_is_in_the_table() -> None:
+    rows = [line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    assert {*options.CALL_OPTIONS, *options.ENGINE_OPTIONS} <= named
