@@ -73,6 +73,7 @@ class Call:
             ValueError: If the query is too long.
         """
         begin = time.perf_counter()
+        self._runtime.check(self._query)
         limit = self._scorer.max_pages
         window = len(self._pages) if limit is None else min(limit, self._options.window)
         stride = min(self._options.stride, max(1, window - 1))

@@ -36,7 +36,7 @@ class ZipReranker:
     first `rerank`. Safe to use from several threads; forwards run one after another.
 
     Args:
-        model: A hub id, a local folder, or ``"tiny"`` for the small model that comes with the package. Weights
+        model: A hub id, a local folder, or ``"tiny"``, the small model that comes with the package. Weights
             are read from safetensors only, and no code of a checkpoint is ever run.
         keep_ratio: Share of each page's visual tokens that stays, in (0, 1]; 1 prunes nothing.
         interaction: Which text the visual tokens are compared with when pruning: ``"prompt"`` (input
@@ -173,6 +173,14 @@ class ZipReranker:
         other._options = CallOptions(**{**vars(self._options), **options})
         other._engine = self._engine
         return other
+
+    def load(self) -> None:
+        """Load the weights now instead of at the first call, unless that is done.
+
+        Raises:
+            CheckpointError: If the model cannot be loaded.
+        """
+        self._engine.load()
 
     def close(self) -> None:
         """Give the memory of weights and cache back, for all rerankers that share them.

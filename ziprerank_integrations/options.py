@@ -14,6 +14,7 @@ OnError = Literal["raise", "last"]
 Attention = Literal["auto", "sdpa", "flash", "eager"]
 
 DEFAULT_MODEL = "mtri-admin/ZipRerank"
+MAX_QUERY_TOKENS = 4096
 DTYPES = ("float32", "bfloat16", "float16")
 
 _GRID = 32
@@ -118,17 +119,21 @@ def check_query(query: Any) -> None:
         raise ValueError("the query holds lone surrogates, which are no characters") from error
 
 
-def check_top_n(top_n: Any) -> None:
+def check_top_n(top_n: Any, name: str = "top_n") -> None:
     """Refuse a number of results that is neither None nor a whole number from 1.
+
+    Args:
+        top_n: The number.
+        name: What the caller calls it.
 
     Raises:
         ValueError: If it is something else.
     """
     if top_n is None:
         return
-    integer("top_n", top_n)
+    integer(name, top_n)
     if top_n < 1:
-        raise ValueError(f"top_n={top_n!r} is outside [1, ∞)")
+        raise ValueError(f"{name}={top_n!r} is outside [1, ∞)")
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:

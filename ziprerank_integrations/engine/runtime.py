@@ -17,7 +17,7 @@ from ziprerank_integrations.engine.features import FeatureCache, PageFeatures
 from ziprerank_integrations.engine.preprocess import Sizes, patches, pixels
 from ziprerank_integrations.engine.scorers import ListwiseScorer, Scored, Scorer
 from ziprerank_integrations.errors import EngineError, PageError
-from ziprerank_integrations.options import CallOptions
+from ziprerank_integrations.options import MAX_QUERY_TOKENS, CallOptions
 from ziprerank_integrations.types import Page
 
 T = TypeVar("T")
@@ -60,6 +60,16 @@ class Runtime:
     def scorer(self, options: CallOptions) -> Scorer:
         """Give the scorer that the checkpoint asks for."""
         return _SCORERS[self.checkpoint.geometry.scorer](self.checkpoint, options)
+
+    def check(self, query: str) -> None:
+        """Refuse a query of more than 4,096 tokens.
+
+        Raises:
+            ValueError: If it is one.
+        """
+        tokens = self.checkpoint.text.count(query)
+        if tokens > MAX_QUERY_TOKENS:
+            raise ValueError(f"the query has {tokens:,} tokens; at most {MAX_QUERY_TOKENS:,} are allowed")
 
     def sizes(self, options: CallOptions) -> Sizes:
         """Give the size rule of a call."""

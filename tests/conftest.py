@@ -1,0 +1,66 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pymupdf
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from tests import checkpoints
+from ziprerank_integrations import ZipReranker
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def untied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.make(tmp_path_factory.mktemp("untied"))
+
+
+@pytest.fixture(scope="session")
+def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.make(tmp_path_factory.mktemp("tied"), tied=True, layers=2, taps=(1, 3), seed=1)
+
+
+@pytest.fixture(scope="session")
+def small(untied: Path) -> ZipReranker:
+    """A reranker on seeded random weights, loaded once."""
+    return ZipReranker(untied)
+
+
+def picture(seed: int, size: tuple[int, int] | None = None) -> Image.Image:
+    """Draw an image that is unlike the others, of a size that is no multiple of anything."""
+    rng = random.Random(seed)
+    wide, high = size if size is not None else (rng.randrange(90, 330), rng.randrange(90, 330))
+    image = Image.new("RGB", (wide, high), (255, 255, 255))
+    pen = ImageDraw.Draw(image)
+    for _ in range(25):
+        x, y = rng.randrange(wide), rng.randrange(high)
+        colour = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
+        pen.rectangle((x, y, x + rng.randrange(5, 60), y + rng.randrange(5, 60)), fill=colour)
+    pen.text((8, 8), f"page {seed}", fill=(0, 0, 0))
+    return image
+
+
+@pytest.fixture(scope="session")
+def make_pdf(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a PDF of so many pages, each with its number and some text."""
+
+    def make(pages: int, name: str = "report.pdf", labels: list[dict[str, object]] | None = None) -> Path:
+        document = pymupdf.open()
+        for number in range(1, pages + 1):
+            page = document.new_page(width=595, height=842)
+            page.insert_text((60, 90), f"Page {number}: chapter about topic {number * 7}", fontsize=18)
+        if labels is not None:
+            document.set_page_labels(labels)
+        path = tmp_path_factory.mktemp("pdf") / name
+        document.save(path)
+        document.close()
+        return path
+
+    return make
