@@ -10,6 +10,7 @@ import pytest
 
 from ziprerank_integrations import options
 from ziprerank_integrations.cli.app import app
+from ziprerank_integrations.engine.folder import find, inspect
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +45,14 @@ def test_every_other_block_runs(number: int, capsys: pytest.CaptureFixture[str])
     execute(number)
     if "print(" in PYTHON[number]:
         assert capsys.readouterr().out != ""
+
+
+def test_the_readme_says_whether_the_bundled_model_was_trained() -> None:
+    # When this fails, the weights have changed: rewrite the sentence, and run scripts/make_picture.py.
+    bundled = find("tiny")
+    assert bundled is not None
+    told = "weights are\nrandom" in TEXT or "weights are random" in TEXT
+    assert told is inspect(bundled).random_weights
 
 
 def test_links_and_pictures_are_there() -> None:
