@@ -14,7 +14,7 @@ import ziprerank_integrations
 ROOT = Path(ziprerank_integrations.__file__).parent
 PAGES = {"page", "pages", "origins", "pdf", "pdf_pymupdf", "pdf_pdfium", "decode", "files", "fonts"}
 PAGES |= {"textpage", "urls"}
-LEAVES = {"errors", "windows", "prompts"}
+LEAVES = {"errors", "windows", "prompts", "sizes"}
 # By module, what it may import at its top; a convenience may import upwards inside a function.
 MAY = {
     "": set(),
@@ -28,7 +28,7 @@ MAY = {
     "report": {"types", "errors", "page", "fonts"},
     "engine": {*LEAVES, *PAGES, "types", "options", "engine"},
     "call": {*LEAVES, *PAGES, "types", "options", "progress", "engine"},
-    "local": {"engine", "windows", "types", "options", "errors", "call", *PAGES},
+    "local": {"engine", "windows", "sizes", "types", "options", "errors", "call", *PAGES},
     **{name: {*PAGES, "types", "errors"} for name in PAGES - {"page"}},
 }
 SKINS = {"llama_index": "llama_index", "langchain": "langchain_core", "haystack": "haystack"}

@@ -14,7 +14,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 from tests.conftest import picture
 from ziprerank_integrations import Page
 from ziprerank_integrations.engine.folder import inspect
-from ziprerank_integrations.engine.preprocess import Sizes, patches, pixels, smart_resize
+from ziprerank_integrations.engine.preprocess import patches, pixels
+from ziprerank_integrations.sizes import smart_resize
 
 
 def test_smart_resize_is_qwens() -> None:
@@ -33,7 +34,7 @@ def test_patches_equal_the_stock_processors(untied: Path, size: tuple[int, int])
     geometry = inspect(untied)
     image = picture(4, size)
     stock = Qwen2VLImageProcessorPil.from_pretrained(untied)([image], return_tensors="pt")
-    tensor = pixels(Page.from_image(image), Sizes(geometry, 512), 10**8)
+    tensor = pixels(Page.from_image(image), geometry.sizes(512), 10**8)
     _, rows, columns = stock["image_grid_thw"][0].tolist()
     assert tensor.shape == (rows * 16, columns * 16, 3)
     ours = patches(tensor[None], geometry)[0]
@@ -43,7 +44,7 @@ def test_patches_equal_the_stock_processors(untied: Path, size: tuple[int, int])
 
 
 def test_an_image_is_shrunk_to_max_side_with_one_resample(untied: Path) -> None:
-    sizes = Sizes(inspect(untied), 512)
+    sizes = inspect(untied).sizes(512)
     image = picture(5, (1500, 1000))
     expected = image.resize((512, 352), Image.Resampling.BICUBIC)
     found = pixels(Page.from_image(image), sizes, 10**8)
@@ -51,9 +52,9 @@ def test_an_image_is_shrunk_to_max_side_with_one_resample(untied: Path) -> None:
 
 
 def test_an_image_is_not_enlarged_to_max_side_but_a_pdf_page_is(untied: Path) -> None:
-    sizes = Sizes(inspect(untied), 1024)
+    sizes = inspect(untied).sizes(1024)
     assert sizes(200, 160, False) == (192, 160)
     assert sizes(842, 595, True) == (1024, 736)  # A4: 736 visual tokens
     assert sizes(300, 200, True) == (1024, 672)
     assert sizes(8420, 5950, True) == (1024, 736)
-    assert sizes(40, 30, False)[0] * sizes(40, 30, False)[1] >= sizes.geometry.min_pixels
+    assert sizes(40, 30, False)[0] * sizes(40, 30, False)[1] >= sizes.min_pixels

@@ -42,7 +42,21 @@ class PageAccessError(PageError):
 
 
 class RemoteError(ZipRerankError, RuntimeError):
-    """A remote server that is down, too slow, or does not answer as a reranking server should."""
+    """A remote server that is down, too slow, or does not answer as a reranking server should.
+
+    Args:
+        message: What happened.
+        status: The HTTP status of the last answer, if there was one.
+        code: The server's own code for the error, if it gave one.
+    """
+
+    def __init__(self, message: str, status: int | None = None, code: str | None = None) -> None:
+        self.status = status
+        self.code = code
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[RemoteError], tuple[str, int | None, str | None]]:
+        return type(self), (str(self), self.status, self.code)
 
 
 class MissingDependencyError(ZipRerankError, ImportError):

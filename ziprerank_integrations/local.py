@@ -23,6 +23,7 @@ from ziprerank_integrations.options import (
     check_query,
     check_top_n,
 )
+from ziprerank_integrations.sizes import Sizes
 from ziprerank_integrations.types import Page, Ranking, Usage
 
 if TYPE_CHECKING:
@@ -117,6 +118,17 @@ class ZipReranker:
     def random_weights(self) -> bool:
         """Whether the checkpoint says that it was never trained, so that its rankings mean nothing."""
         return self._engine.random_weights
+
+    @property
+    def sizes(self) -> Sizes | None:
+        """The size at which pages enter the model; None of a hub model that was not loaded yet."""
+        geometry = self._engine.geometry
+        return None if geometry is None else geometry.sizes(self._options.max_side)
+
+    @property
+    def cached_bytes(self) -> int:
+        """Memory that the features of pages seen before take, in bytes."""
+        return self._engine.cached_bytes
 
     @property
     def options(self) -> CallOptions:

@@ -50,6 +50,10 @@ class ImageFile:
         """Name the file's content."""
         return _named("file", digest(self._file).encode())
 
+    def encoded(self) -> bytes:
+        """Read the file."""
+        return read(self._file)
+
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
         """Decode the file."""
         return _fit(decode(read(self._file), self.label, max_pixels), size)
@@ -68,6 +72,10 @@ class ImageBytes:
     def fingerprint(self) -> str:
         """Name the bytes, as a file with the same bytes is named."""
         return _named("file", hashlib.sha256(self.data).hexdigest().encode())
+
+    def encoded(self) -> bytes:
+        """Give the bytes."""
+        return self.data
 
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
         """Decode the bytes."""
@@ -175,6 +183,10 @@ class Url:
     def fingerprint(self) -> str:
         """Fetch the image and name its bytes."""
         return self._bytes().fingerprint()
+
+    def encoded(self) -> bytes:
+        """Fetch the image."""
+        return self._bytes().data
 
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
         """Fetch and decode the image."""

@@ -9,11 +9,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ziprerank_integrations.engine import folder
+from ziprerank_integrations.engine import collector, folder
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.options import EngineOptions
 
 if TYPE_CHECKING:
+    from ziprerank_integrations.engine.folder import Geometry
     from ziprerank_integrations.engine.runtime import Runtime
 
 
@@ -42,6 +43,17 @@ class Engine:
         return self._geometry is not None and self._geometry.random_weights
 
     @property
+    def geometry(self) -> Geometry | None:
+        """What the checkpoint's files say; None of a hub model that was not loaded yet."""
+        return self._geometry
+
+    @property
+    def cached_bytes(self) -> int:
+        """Memory that the features of pages seen before take, in bytes."""
+        runtime = self._runtime
+        return 0 if runtime is None else runtime.cache.nbytes
+
+    @property
     def threads(self) -> ThreadPoolExecutor:
         """The engine's own threads: two, so that one call can render while another computes."""
         # Not the lock of loading: the event loop asks for this while a thread may be loading.
@@ -59,20 +71,25 @@ class Engine:
         """
         with self._loading:
             if self._runtime is None:
-                for module in ("torch", "transformers", "safetensors"):
-                    require(module, "local", purpose="ranking on this machine")
-                from ziprerank_integrations.engine.checkpoint import load
-                from ziprerank_integrations.engine.runtime import Runtime
-
-                asked = self.options
-                if self._geometry is None:
-                    place = folder.download(
-                        asked.model, revision=asked.revision, token=asked.token, cache_dir=asked.cache_dir
-                    )
-                    self._geometry = folder.inspect(place)
-                checkpoint = load(self._geometry, asked.device, asked.dtype, asked.attention)
-                self._runtime = Runtime(checkpoint, asked.cache_bytes, asked.max_image_pixels)
+                self._runtime = self._load()
             return self._runtime
+
+    def _load(self) -> Runtime:
+        with collector.asleep():
+            for module in ("torch", "transformers", "safetensors"):
+                require(module, "local", purpose="ranking on this machine")
+            from ziprerank_integrations.engine.checkpoint import load
+            from ziprerank_integrations.engine.runtime import Runtime
+
+        asked = self.options
+        if self._geometry is None:
+            place = folder.download(
+                asked.model, revision=asked.revision, token=asked.token, cache_dir=asked.cache_dir
+            )
+            self._geometry = folder.inspect(place)
+        with collector.asleep():
+            checkpoint = load(self._geometry, asked.device, asked.dtype, asked.attention)
+        return Runtime(checkpoint, asked.cache_bytes, asked.max_image_pixels)
 
     def close(self) -> None:
         """Let go of weights, cache and threads. A running call ends as usual; a later one loads anew."""

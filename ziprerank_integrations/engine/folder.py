@@ -12,6 +12,7 @@ from typing import Any
 
 from ziprerank_integrations.errors import CheckpointError, require
 from ziprerank_integrations.options import check_max_side
+from ziprerank_integrations.sizes import Sizes
 
 TINY = "tiny"
 """The name of the small model that comes with the package."""
@@ -58,6 +59,11 @@ class Geometry:
     def factor(self) -> int:
         """Side of a visual token in pixels."""
         return self.patch * self.merge
+
+    def sizes(self, max_side: int | None = None) -> Sizes:
+        """Give the size rule of a call; without ``max_side`` with the checkpoint's own longest edge."""
+        longest = self.max_side if max_side is None else max_side
+        return Sizes(longest, self.factor, self.min_pixels, self.max_pixels)
 
 
 def find(model: str) -> Path | None:

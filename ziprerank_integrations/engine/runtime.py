@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.features import FeatureCache, PageFeatures
-from ziprerank_integrations.engine.preprocess import Sizes, patches, pixels
+from ziprerank_integrations.engine.preprocess import patches, pixels
 from ziprerank_integrations.engine.scorers import ListwiseScorer, Scored, Scorer
 from ziprerank_integrations.errors import EngineError, PageError
 from ziprerank_integrations.options import MAX_QUERY_TOKENS, CallOptions
+from ziprerank_integrations.sizes import Sizes
 from ziprerank_integrations.types import Page
 
 T = TypeVar("T")
@@ -73,8 +74,7 @@ class Runtime:
 
     def sizes(self, options: CallOptions) -> Sizes:
         """Give the size rule of a call."""
-        geometry = self.checkpoint.geometry
-        return Sizes(geometry, geometry.max_side if options.max_side is None else options.max_side)
+        return self.checkpoint.geometry.sizes(options.max_side)
 
     def key(self, page: Page, sizes: Sizes) -> str:
         """Name a page's features: by its content and by what its final size follows from.
