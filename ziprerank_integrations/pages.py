@@ -40,8 +40,8 @@ def image_source(
         raise TypeError(f"an image is a PIL image, path, bytes or string, not {type(image).__name__}")
     if image[:5].lower() == "data:":
         return ImageBytes(from_data_uri(image), name if name is not None else "image (data URI)")
-    # The base64 of a JPEG begins like an absolute path ("/9j/"), so a path outside the root is refused only once
-    # the text is known to be no image.
+    # The base64 of a JPEG begins like an absolute path ("/9j/"), so a path outside the root is refused only
+    # once the text is known to be no image.
     if "\0" not in image and len(image) < 4096 and _exists(image, root_path):
         return _image_file(image, name, root_path)
     data_or_none = from_base64(image)

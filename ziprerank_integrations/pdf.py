@@ -10,8 +10,8 @@ import hashlib
 import importlib.util
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from PIL import Image
@@ -48,6 +48,26 @@ def renderer() -> str:
         "reading PDF files needs pymupdf or pypdfium2, neither of which is installed: "
         "pip install 'ziprerank-integrations[pdf]' (or [pdfium])"
     )
+
+
+def _opener() -> Callable[[str, str | None, bytes | None], Document]:
+    if renderer() == "pymupdf":
+        from ziprerank_integrations.pdf_pymupdf import PyMuPdfDocument
+
+        return PyMuPdfDocument
+    from ziprerank_integrations.pdf_pdfium import PdfiumDocument
+
+    return PdfiumDocument
+
+
+def preload() -> None:
+    """Import the library that draws PDF pages, if there is one.
+
+    Loading its binary holds the interpreter for tens of milliseconds, in whatever thread. What is made before
+    an event loop runs can do it then.
+    """
+    with suppress(MissingDependencyError):
+        _opener()
 
 
 class PdfFile:
@@ -121,11 +141,7 @@ class PdfFile:
             PageError: If it is no readable PDF or is encrypted.
             MissingDependencyError: If no PDF library is installed.
         """
-        if renderer() == "pymupdf":
-            from ziprerank_integrations.pdf_pymupdf import PyMuPdfDocument as Opened
-        else:
-            from ziprerank_integrations.pdf_pdfium import PdfiumDocument as Opened  # type: ignore[assignment]
-        return Opened(self.label, self.path, self.data)
+        return _opener()(self.label, self.path, self.data)
 
 
 class _Pool:
@@ -159,8 +175,8 @@ _POOL = _Pool()
 def session() -> Iterator[None]:
     """Keep PDF files open inside the ``with`` block, so that many pages of one file open it once.
 
-    Sessions of several threads overlap; the last one to end closes the files. At most eight stay open. Beginning
-    and ending one never waits for a page that is being drawn, so an event loop may do it.
+    Sessions of several threads overlap; the last one to end closes the files. At most eight stay open.
+    Beginning and ending one never waits for a page that is being drawn, so an event loop may do it.
     """
     with _COUNT:
         _POOL.sessions += 1
