@@ -44,8 +44,8 @@ class DocumentRanker:
         api_key: See `connect`.
         reranker: A ready reranker instead of ``model`` or ``url``.
         top_n: How many documents to return; None returns all.
-        score_threshold: Documents that score below it are left out. Scores are relative to the other documents
-            of the call, so this is no measure of relevance.
+        score_threshold: Documents that score below it are left out. Scores are relative to the other
+            documents of the call, so this is no measure of relevance.
         on_error: Whether a document whose page cannot be had raises, or comes last.
         image_loader: See `PageFinder`.
         root_path: See `PageFinder`.
@@ -98,6 +98,7 @@ class DocumentRanker:
             ValueError: If an option is out of its range, or does not go with ``url`` or ``reranker``.
             CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
         """
+        pdf.preload()
         if self._ready is None:
             check(**self._target)
         else:

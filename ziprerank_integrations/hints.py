@@ -27,8 +27,8 @@ class Hint(NamedTuple):
     Attributes:
         where: The place as a user would write it, for example ``metadata['file_path']``.
         value: What stands there; None where nothing does.
-        sure: Whether it is certainly meant as an image: then a path needs no suffix, and bytes that are no image
-            are an error.
+        sure: Whether it is certainly meant as an image: then a path needs no suffix, and bytes that are no
+            image are an error.
     """
 
     where: str

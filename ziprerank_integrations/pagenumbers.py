@@ -1,4 +1,4 @@
-"""Which page of a PDF a document means: a number from 1, a number from 0, or a label of the PDF's own table."""
+"""Which page of a PDF a document means: a number from 1 or from 0, or a label of the PDF's own table."""
 
 from __future__ import annotations
 

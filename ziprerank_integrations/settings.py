@@ -28,9 +28,12 @@ from ziprerank_integrations.options import (
 from ziprerank_integrations.sources import TextFallback
 from ziprerank_integrations.types import Reranker
 
-PathText = Annotated[
-    str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)
-]
+
+def _path_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+PathText = Annotated[str, BeforeValidator(_path_text)]
 
 _CALL = CallOptions()
 _ENGINE = EngineOptions()
@@ -60,7 +63,7 @@ class Settings(BaseModel):
     )
     image_loader: Callable[[Any], Any] | None = Field(
         None,
-        description="Given a document, gives its image (PIL image, bytes, path, data URI, base64, Page) or None.",
+        description="Given a document, gives its image (PIL, bytes, path, data URI, base64, Page) or None.",
     )
     root_path: PathText | None = Field(
         None, description="Folder that paths must lie in, and that relative ones start from; None allows all."
