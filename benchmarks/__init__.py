@@ -1,0 +1,1 @@
+"""Benchmarks: ours against the plain way, in one process, in turn. See ``python -m benchmarks --help``."""

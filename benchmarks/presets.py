@@ -1,0 +1,115 @@
+"""Models to measure on: Qwen3-VL of a chosen size with seeded random weights, built in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+import ziprerank_integrations
+from ziprerank_integrations.engine.attention import choose
+from ziprerank_integrations.engine.checkpoint import Checkpoint, assemble
+from ziprerank_integrations.engine.folder import Geometry
+
+# Speed does not depend on which words are tokens: the bundled tokenizer serves for every size.
+_TOKENIZER = Path(ziprerank_integrations.__file__).parent / "checkpoints" / "tiny"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The geometry of a model and of the pages it is measured on.
+
+    Attributes:
+        vision: ``(layers, width, heads, MLP, layers that feed deepstack)``.
+        text: ``(layers, width, heads, key/value heads, head width, MLP, vocabulary)``.
+        max_side: Longest edge of a page in pixels.
+    """
+
+    vision: tuple[int, int, int, int, tuple[int, ...]]
+    text: tuple[int, int, int, int, int, int, int]
+    max_side: int
+
+
+PRESETS = {
+    "small": Preset((8, 256, 4, 1024, (1, 3, 5)), (8, 512, 8, 2, 64, 1536, 32_768), 512),
+    "2b": Preset((24, 1024, 16, 4096, (5, 11, 17)), (28, 2048, 16, 8, 128, 6144, 151_936), 1024),
+    "4b": Preset((24, 1024, 16, 4096, (5, 11, 17)), (36, 2560, 32, 8, 128, 9728, 151_936), 1024),
+    "8b": Preset((27, 1152, 16, 4304, (8, 16, 24)), (36, 4096, 32, 8, 128, 12_288, 151_936), 1024),
+}
+
+
+def config(preset: Preset) -> Qwen3VLConfig:
+    """Write a preset as transformers' configuration."""
+    tokenizer = AutoTokenizer.from_pretrained(_TOKENIZER)
+    depth, width, heads, mlp, taps = preset.vision
+    layers, hidden, queries, groups, head, inner, vocabulary = preset.text
+    return Qwen3VLConfig(
+        vision_config={
+            "depth": depth,
+            "hidden_size": width,
+            "num_heads": heads,
+            "intermediate_size": mlp,
+            "deepstack_visual_indexes": list(taps),
+            "out_hidden_size": hidden,
+        },
+        text_config={
+            "num_hidden_layers": layers,
+            "hidden_size": hidden,
+            "num_attention_heads": queries,
+            "num_key_value_heads": groups,
+            "head_dim": head,
+            "intermediate_size": inner,
+            "vocab_size": vocabulary,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 5_000_000.0,
+                "mrope_interleaved": True,
+                "mrope_section": [head // 2 - 2 * (head // 6), head // 6, head // 6],
+            },
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
+        vision_start_token_id=tokenizer.convert_tokens_to_ids("<|vision_start|>"),
+        vision_end_token_id=tokenizer.convert_tokens_to_ids("<|vision_end|>"),
+    )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model in memory: stock, and the same weights as the engine has them."""
+
+    stock: Any
+    tokenizer: Any
+    checkpoint: Checkpoint
+
+
+def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: str) -> Subject:
+    """Make a model with seeded random weights on a device."""
+    torch.manual_seed(0)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            stock = Qwen3VLForConditionalGeneration(config(preset)).eval()
+    finally:
+        torch.set_default_dtype(default)
+    tokenizer = AutoTokenizer.from_pretrained(_TOKENIZER)
+    geometry = Geometry(
+        folder=_TOKENIZER,
+        config=stock.config.to_dict(),
+        scorer="listwise",
+        max_side=preset.max_side,
+        random_weights=True,
+        patch=16,
+        merge=2,
+        min_pixels=4096,
+        max_pixels=16_777_216,
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+    )
+    kernel = choose(attention, device, dtype)
+    checkpoint = assemble(stock.model, stock.lm_head.weight.detach(), tokenizer, geometry, kernel)
+    return Subject(stock, tokenizer, checkpoint)
