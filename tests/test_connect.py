@@ -1,0 +1,114 @@
+"""connect: one engine per process and configuration."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import picture
+from ziprerank_integrations import CheckpointError, Page, ZipReranker, ZipRerankError
+from ziprerank_integrations.connect import check, connect
+from ziprerank_integrations.engine.engine import Engine
+from ziprerank_integrations.options import CallOptions, EngineOptions
+
+
+def engine(reranker: Any) -> Engine:
+    found = reranker._engine
+    assert isinstance(found, Engine)
+    return found
+
+
+def test_the_same_configuration_is_the_same_engine(untied: Path) -> None:
+    one = connect(model=untied)
+    assert connect(model=str(untied)) is one
+    assert connect(model=untied, **vars(CallOptions())) is one
+    other = connect(model=untied, keep_ratio=0.5, window=4, stride=2)
+    assert isinstance(other, ZipReranker)
+    assert other is not one
+    assert engine(other) is engine(one)
+    assert other.options == CallOptions(keep_ratio=0.5, window=4, stride=2)
+    assert connect(model=untied).options == CallOptions()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"device": "cpu"}, {"dtype": "float32"}, {"attention": "eager"}, {"cache_bytes": 0}, {"token": "t"}],
+    ids=str,
+)
+def test_another_configuration_is_another_engine(option: dict[str, Any], untied: Path) -> None:
+    assert engine(connect(model=untied, **option)) is not engine(connect(model=untied))
+    assert engine(connect(model=untied, **option)) is engine(connect(model=untied, **option))
+
+
+def test_a_dtype_is_the_same_as_object_and_by_name(untied: Path) -> None:
+    import torch
+
+    assert connect(model=untied, dtype=torch.float32) is connect(model=untied, dtype="float32")
+
+
+def test_ten_at_once_load_once(untied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+    load = Engine._load
+
+    def counted(self: Engine) -> Any:
+        loads.append(self.options.model)
+        return load(self)
+
+    monkeypatch.setattr(Engine, "_load", counted)
+    start = threading.Barrier(10)
+    pages = [Page.from_image(picture(seed)) for seed in range(3)]
+
+    def work(place: int) -> Any:
+        start.wait()
+        reranker = connect(model=untied, cache_bytes=12_345, window=2 + place, stride=1)
+        return engine(reranker), [item.score for item in reranker.rerank("q", pages)]
+
+    with ThreadPoolExecutor(10) as threads:
+        found = list(threads.map(work, range(10)))
+    assert len({id(one) for one, _ in found}) == 1
+    assert loads == [str(untied)]
+    assert all(scores == found[2][1] for _, scores in found[2:])
+
+
+def test_a_closed_engine_loads_again(untied: Path) -> None:
+    pages = [Page.from_image(picture(seed)) for seed in range(3)]
+    reranker = connect(model=untied, cache_bytes=23_456)
+    before = [item.score for item in reranker.rerank("q", pages)]
+    reranker.close()  # type: ignore[attr-defined]
+    assert [item.score for item in connect(model=untied, cache_bytes=23_456).rerank("q", pages)] == before
+
+
+@pytest.mark.parametrize("ask", [connect, check])
+@pytest.mark.parametrize(
+    ("options", "error", "part"),
+    [
+        ({"colour": "blue"}, TypeError, "no option 'colour'; there are model"),
+        ({"url": "http://a", "colour": "blue"}, TypeError, "colour"),
+        ({"keep_ratio": 0}, ValueError, r"keep_ratio=0 is outside \(0, 1\]"),
+        ({"keep_ratio": 0, "url": "http://a"}, ValueError, "keep_ratio=0"),
+        ({"model": "tiny", "url": "http://a"}, ValueError, "model cannot go with url"),
+        ({"device": "cpu", "window": 4, "url": "http://a"}, ValueError, "device, window cannot go with url"),
+        ({"cache_bytes": 0, "url": "http://a"}, ValueError, "cache_bytes cannot go with url"),
+        ({"url": "ftp://a"}, ValueError, "url='ftp://a' is no http or https address"),
+        ({"url": "localhost:8000"}, ValueError, "no http or https address"),
+        ({"url": ""}, ValueError, "no http or https address"),
+        ({"url": "http://[::1"}, ValueError, "no http or https address"),
+        ({"model": "tiny", "api_key": "k"}, ValueError, "api_key goes with url"),
+        ({"model": "/nowhere/at/all"}, CheckpointError, "/nowhere/at/all"),
+    ],
+    ids=str,
+)
+def test_what_is_refused(ask: Any, options: dict[str, Any], error: type[Exception], part: str) -> None:
+    with pytest.raises(error, match=part):
+        ask(**options)
+
+
+def test_defaults_may_go_with_url() -> None:
+    check(url="https://example.org:8000/x", api_key="k", keep_ratio=0.5)
+    check(url="http://localhost:8000", **vars(EngineOptions()), **vars(CallOptions()))
+    with pytest.raises(ZipRerankError, match="remote servers are not supported in this version"):
+        connect(url="http://localhost:8000", keep_ratio=0.5)
