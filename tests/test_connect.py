@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -110,5 +112,19 @@ def test_what_is_refused(ask: Any, options: dict[str, Any], error: type[Exceptio
 def test_defaults_may_go_with_url() -> None:
     check(url="https://example.org:8000/x", api_key="k", keep_ratio=0.5)
     check(url="http://localhost:8000", **vars(EngineOptions()), **vars(CallOptions()))
-    with pytest.raises(ZipRerankError, match="remote servers are not supported in this version"):
-        connect(url="http://localhost:8000", keep_ratio=0.5)
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_a_url_needs_a_client(client: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    module = types.ModuleType("ziprerank_integrations.remote")
+    if client:
+        module.RemoteReranker = lambda *given, **named: asked.append((given, named))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    options = {"url": "http://localhost:8000", "api_key": "k", "keep_ratio": 0.5}
+    if client:
+        connect(**options)
+        assert asked == [(("http://localhost:8000",), {"api_key": "k", "keep_ratio": 0.5})]
+    else:
+        with pytest.raises(ZipRerankError, match="remote servers are not supported in this version"):
+            connect(**options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import threading
 from typing import Any, cast
@@ -128,10 +127,15 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _remote(url: str, api_key: str | None, options: dict[str, Any]) -> Reranker:
-    if importlib.util.find_spec(_REMOTE) is None:
+    try:
+        client = getattr(importlib.import_module(_REMOTE), "RemoteReranker", None)
+    except ModuleNotFoundError as error:
+        if error.name != _REMOTE:
+            raise
+        client = None
+    if client is None:
         raise ZipRerankError(
             f"url={url!r}: remote servers are not supported in this version of the package; give model="
         )
-    remote = importlib.import_module(_REMOTE)
     keep = {name: options[name] for name in _REMOTE_OPTIONS if name in options}
-    return cast(Reranker, remote.RemoteReranker(url, api_key=api_key, **keep))
+    return cast(Reranker, client(url, api_key=api_key, **keep))
