@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -14,7 +13,6 @@ from PIL import Image
 
 from ziprerank_integrations.cli import main
 from ziprerank_integrations.cli import ranking as ranking_command
-from ziprerank_integrations.engine.folder import find, inspect
 
 DATA = Path(__file__).resolve().parent.parent / "examples" / "data"
 REPORT, SLIDES = DATA / "annual_report.pdf", DATA / "library_slides.pdf"
@@ -214,37 +212,6 @@ def test_the_chosen_model_is_named_on_stderr(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert run("rank", scan, *QUESTION) == 0
     assert "model: tiny (the small bundled one" in capsys.readouterr().err
-
-
-def test_info_tells_versions_model_and_what_is_missing(
-    capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = importlib.metadata.version
-
-    def version(name: str) -> str:
-        if name == "haystack-ai":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    assert run("info", "--model", "tiny") == 0
-    out, err = capsys.readouterr()
-    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
-    assert real("torch") in lines["torch"]
-    bundled = find("tiny")
-    assert bundled is not None
-    text = inspect(bundled).config["text_config"]
-    assert f"{text['num_hidden_layers']} layers of {text['hidden_size']}," in lines["language"]
-    assert "32 px tokens" in lines["vision"]
-    assert "pip install 'ziprerank-integrations[haystack]'" in lines["haystack-ai"]
-    assert err == ""
-
-
-def test_info_describes_a_hub_model_only_if_it_is_there(capsys: Captured, tmp_path: Path) -> None:
-    assert run("info", "--model", "nobody/nothing-of-this-name") == 0
-    assert "not downloaded yet" in capsys.readouterr().out
-    assert run("info", "--model", tmp_path) == 1
-    assert "no checkpoint" in failure(capsys)
 
 
 def test_help_and_version(capsys: Captured) -> None:
