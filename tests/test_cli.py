@@ -13,6 +13,7 @@ from PIL import Image
 
 from ziprerank_integrations.cli import main
 from ziprerank_integrations.cli import ranking as ranking_command
+from ziprerank_integrations.engine.folder import find
 
 DATA = Path(__file__).resolve().parent.parent / "examples" / "data"
 REPORT, SLIDES = DATA / "annual_report.pdf", DATA / "library_slides.pdf"
