@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import picture
-from ziprerank_integrations import CheckpointError, Page, ZipReranker, ZipRerankError
+from ziprerank_integrations import CheckpointError, Page, RemoteReranker, ZipReranker
 from ziprerank_integrations.connect import check, connect
 from ziprerank_integrations.engine.engine import Engine
 from ziprerank_integrations.options import CallOptions, EngineOptions
@@ -114,17 +112,17 @@ def test_defaults_may_go_with_url() -> None:
     check(url="http://localhost:8000", **vars(EngineOptions()), **vars(CallOptions()))
 
 
-@pytest.mark.parametrize("client", [True, False])
-def test_a_url_needs_a_client(client: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    module = types.ModuleType("ziprerank_integrations.remote")
-    if client:
-        module.RemoteReranker = lambda *given, **named: asked.append((given, named))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    options = {"url": "http://localhost:8000", "api_key": "k", "keep_ratio": 0.5}
-    if client:
-        connect(**options)
-        assert asked == [(("http://localhost:8000",), {"api_key": "k", "keep_ratio": 0.5})]
-    else:
-        with pytest.raises(ZipRerankError, match="remote servers are not supported in this version"):
-            connect(**options)
+def test_a_url_gives_a_client_that_is_shared() -> None:
+    url = "http://localhost:8000"
+    one, other = connect(url=url, api_key="k", keep_ratio=0.5), connect(url=f"{url}/v1", api_key="k")
+    assert isinstance(one, RemoteReranker) and isinstance(other, RemoteReranker)
+    assert one.url == other.url == url
+    again = connect(url=url, api_key="k", keep_ratio=0.25)
+    assert isinstance(again, RemoteReranker) and again._connections is one._connections
+    assert connect(url=url) is connect(url=url, keep_ratio=1.0) is not connect(url=url, api_key="k")
+
+
+def test_only_a_keep_ratio_that_is_no_default_is_sent() -> None:
+    # The server's own default may be another one.
+    kept = [connect(url="http://localhost:8000", **given) for given in ({}, {"keep_ratio": 0.5})]
+    assert [vars(one)["_keep_ratio"] for one in kept] == [None, 0.5]

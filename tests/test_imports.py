@@ -14,6 +14,7 @@ import ziprerank_integrations
 ROOT = Path(ziprerank_integrations.__file__).parent
 PAGES = {"page", "pages", "origins", "pdf", "pdf_pymupdf", "pdf_pdfium", "decode", "files", "fonts"}
 PAGES |= {"textpage", "urls"}
+CLIENT = {"wire", "answers", "outgoing", "refusals", "connections", "conversation", "retries", "sizes"}
 LEAVES = {"errors", "windows", "prompts", "sizes"}
 # By module, what it may import at its top; a convenience may import upwards inside a function.
 MAY = {
@@ -29,6 +30,17 @@ MAY = {
     "engine": {*LEAVES, *PAGES, "types", "options", "engine"},
     "call": {*LEAVES, *PAGES, "types", "options", "progress", "engine"},
     "local": {"engine", "windows", "sizes", "types", "options", "errors", "call", *PAGES},
+    "sizes": set(),
+    "retries": set(),
+    "wire": {"errors"},
+    "answers": {"types", "sizes", "wire"},
+    "outgoing": {*PAGES, "sizes", "wire"},
+    "refusals": {"types", "errors"},
+    "connections": {"outgoing", "sizes"},
+    "conversation": {"errors", "refusals", "retries"},
+    "remote": {*CLIENT, "types", "errors", "options"},
+    "server": {*PAGES, "types", "errors", "options", "sizes", "wire", "answers", "server"},
+    "connect": {"local", "remote", "types", "options"},
     **{name: {*PAGES, "types", "errors"} for name in PAGES - {"page"}},
 }
 SKINS = {"llama_index": "llama_index", "langchain": "langchain_core", "haystack": "haystack"}
@@ -56,8 +68,8 @@ def top_level_imports(path: Path) -> set[str]:
                 and (ROOT / parts[1]).with_suffix(".py").exists()
             ):
                 found.add(parts[1])
-            elif parts[:2] == ["ziprerank_integrations", "engine"]:
-                found.add("engine")
+            elif parts[0] == "ziprerank_integrations" and parts[1:2] in (["engine"], ["server"]):
+                found.add(parts[1])
     return found
 
 

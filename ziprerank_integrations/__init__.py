@@ -15,10 +15,12 @@ if TYPE_CHECKING:
         MissingDependencyError,
         PageAccessError,
         PageError,
+        QueryError,
         RemoteError,
         ZipRerankError,
     )
     from ziprerank_integrations.local import ZipReranker
+    from ziprerank_integrations.remote import RemoteReranker
     from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Reranker, Usage
 
 __version__ = "0.1.0"
@@ -31,9 +33,11 @@ __all__ = [
     "Page",
     "PageAccessError",
     "PageError",
+    "QueryError",
     "RankedPage",
     "Ranking",
     "RemoteError",
+    "RemoteReranker",
     "Reranker",
     "Usage",
     "ZipRerankError",
@@ -48,10 +52,12 @@ _HOMES = {
         "MissingDependencyError",
         "PageAccessError",
         "PageError",
+        "QueryError",
         "RemoteError",
         "ZipRerankError",
     ),
     "local": ("ZipReranker",),
+    "remote": ("RemoteReranker",),
     "types": ("Evidence", "Page", "RankedPage", "Ranking", "Reranker", "Usage"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

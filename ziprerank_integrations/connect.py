@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
-from ziprerank_integrations.errors import ZipRerankError
 from ziprerank_integrations.local import ZipReranker
 from ziprerank_integrations.options import (
     CALL_OPTIONS,
@@ -17,13 +15,14 @@ from ziprerank_integrations.options import (
     CallOptions,
     EngineOptions,
 )
+from ziprerank_integrations.remote import RemoteReranker
 from ziprerank_integrations.types import Reranker
 
-_REMOTE = "ziprerank_integrations.remote"
 _REMOTE_OPTIONS = ("keep_ratio",)
 _DEFAULTS: dict[str, Any] = {"model": DEFAULT_MODEL, **vars(EngineOptions()), **vars(CallOptions())}
 
 _ENGINES: dict[tuple[tuple[str, Any], ...], ZipReranker] = {}
+_SERVERS: dict[tuple[str, str | None], RemoteReranker] = {}
 _LOCK = threading.Lock()
 
 
@@ -50,7 +49,6 @@ def connect(
         TypeError: If there is no such option.
         ValueError: If a value is out of its range, or does not go with ``url``.
         CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
-        ZipRerankError: If ``url`` is given; this version has no client for servers yet.
     """
     if url is not None or api_key is not None:
         check(model=model, url=url, api_key=api_key, **options)
@@ -127,15 +125,10 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _remote(url: str, api_key: str | None, options: dict[str, Any]) -> Reranker:
-    try:
-        client = getattr(importlib.import_module(_REMOTE), "RemoteReranker", None)
-    except ModuleNotFoundError as error:
-        if error.name != _REMOTE:
-            raise
-        client = None
-    if client is None:
-        raise ZipRerankError(
-            f"url={url!r}: remote servers are not supported in this version of the package; give model="
-        )
-    keep = {name: options[name] for name in _REMOTE_OPTIONS if name in options}
-    return cast(Reranker, client(url, api_key=api_key, **keep))
+    with _LOCK:
+        shared = _SERVERS.get((url, api_key))
+        if shared is None:
+            shared = _SERVERS[url, api_key] = RemoteReranker(url, api_key=api_key)
+    # A default is not sent along: the server may have been started with another one.
+    changed = {name: options[name] for name in differing(options) if name in _REMOTE_OPTIONS}
+    return shared.with_options(**changed) if changed else shared

@@ -14,6 +14,10 @@ class CheckpointError(ZipRerankError, ValueError):
     """A folder or repository that cannot be used as a model: wrong architecture, weights or tokenizer."""
 
 
+class QueryError(ZipRerankError, ValueError):
+    """A query that the model cannot take, because it has too many tokens."""
+
+
 class EngineError(ZipRerankError, RuntimeError):
     """The model ran and gave nothing usable: NaN logits, or memory that did not suffice."""
 

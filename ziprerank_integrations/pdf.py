@@ -83,6 +83,7 @@ class PdfFile:
         self.label = label
         self.path = path
         self.data = data
+        self._digest: str | None = None
 
     def __len__(self) -> int:
         with self._document() as document:
@@ -92,7 +93,9 @@ class PdfFile:
         """Name the file's content. Raises `PageError` if it cannot be read."""
         if self.path is not None:
             return digest(self.path)
-        return hashlib.sha256(self.data if self.data is not None else b"").hexdigest()
+        if self._digest is None:
+            self._digest = hashlib.sha256(self.data if self.data is not None else b"").hexdigest()
+        return self._digest
 
     def labels(self) -> list[str]:
         """Give each page's label as the file's own table says, the plain number where it has none."""

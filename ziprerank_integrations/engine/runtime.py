@@ -16,7 +16,7 @@ from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.features import FeatureCache, PageFeatures
 from ziprerank_integrations.engine.preprocess import patches, pixels
 from ziprerank_integrations.engine.scorers import ListwiseScorer, Scored, Scorer
-from ziprerank_integrations.errors import EngineError, PageError
+from ziprerank_integrations.errors import EngineError, PageError, QueryError
 from ziprerank_integrations.options import MAX_QUERY_TOKENS, CallOptions
 from ziprerank_integrations.sizes import Sizes
 from ziprerank_integrations.types import Page
@@ -66,11 +66,11 @@ class Runtime:
         """Refuse a query of more than 4,096 tokens.
 
         Raises:
-            ValueError: If it is one.
+            QueryError: If it is one.
         """
         tokens = self.checkpoint.text.count(query)
         if tokens > MAX_QUERY_TOKENS:
-            raise ValueError(f"the query has {tokens:,} tokens; at most {MAX_QUERY_TOKENS:,} are allowed")
+            raise QueryError(f"the query has {tokens:,} tokens; at most {MAX_QUERY_TOKENS:,} are allowed")
 
     def sizes(self, options: CallOptions) -> Sizes:
         """Give the size rule of a call."""

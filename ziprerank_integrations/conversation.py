@@ -1,0 +1,146 @@
+"""A conversation with a server, written once: a generator of steps, which a thread or an event loop takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+
+from ziprerank_integrations.errors import RemoteError
+from ziprerank_integrations.refusals import trouble
+from ziprerank_integrations.retries import AGAIN, Backoff, retry_after
+
+T = TypeVar("T")
+
+_CONNECT = 10.0
+
+
+@dataclass(frozen=True)
+class Send:
+    """Ask the server; gives its `httpx.Response`.
+
+    Attributes:
+        method: Of HTTP.
+        path: Below the server's address.
+        body: JSON, or None.
+        timeout: Seconds that the answer may take.
+    """
+
+    method: str
+    path: str
+    body: bytes | None = None
+    timeout: float = 60.0
+
+    def arguments(self) -> dict[str, Any]:
+        """Give what httpx is called with."""
+        return {
+            "method": self.method,
+            "url": self.path,
+            "content": self.body,
+            "headers": {} if self.body is None else {"Content-Type": "application/json"},
+            "timeout": httpx.Timeout(self.timeout, connect=min(_CONNECT, self.timeout)),
+        }
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+Work = Callable[[], Any]
+"""Compute something that would hold up an event loop; gives what it returns."""
+
+Talk = Generator[Send | Sleep | Work, Any, T]
+
+
+def drive(talk: Talk[T], client: httpx.Client) -> T:
+    """Have a conversation in this thread, and give what it comes to."""
+    give: Callable[[], Send | Sleep | Work] = lambda: next(talk)  # noqa: E731
+    while True:
+        try:
+            step = give()
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        outcome: Any = None
+        try:
+            if isinstance(step, Sleep):
+                time.sleep(step.seconds)
+            elif isinstance(step, Send):
+                outcome = client.request(**step.arguments())
+            else:
+                outcome = step()
+        except Exception as error:
+            give = _throwing(talk, error)
+        else:
+            give = _sending(talk, outcome)
+
+
+async def adrive(talk: Talk[T], client: httpx.AsyncClient) -> T:
+    """Have a conversation on the running event loop without holding it up. See `drive`."""
+    give: Callable[[], Send | Sleep | Work] = lambda: next(talk)  # noqa: E731
+    while True:
+        try:
+            step = give()
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        outcome: Any = None
+        try:
+            if isinstance(step, Sleep):
+                await asyncio.sleep(step.seconds)
+            elif isinstance(step, Send):
+                outcome = await client.request(**step.arguments())
+            else:
+                outcome = await asyncio.to_thread(step)
+        except Exception as error:
+            give = _throwing(talk, error)
+        else:
+            give = _sending(talk, outcome)
+
+
+def _sending(talk: Talk[T], outcome: Any) -> Callable[[], Send | Sleep | Work]:
+    return lambda: talk.send(outcome)
+
+
+def _throwing(talk: Talk[T], error: Exception) -> Callable[[], Send | Sleep | Work]:
+    return lambda: talk.throw(error)
+
+
+def exchange(url: str, question: Send, deadline: float, retries: int) -> Talk[httpx.Response]:
+    """Ask until there is an answer that asking again would not change.
+
+    Args:
+        url: The server's, for errors.
+        question: What to ask.
+        deadline: On the monotonic clock; nothing is waited for beyond it.
+        retries: How often to ask again.
+
+    Raises:
+        RemoteError: If there is none.
+    """
+    backoff = Backoff()
+    for attempt in range(retries + 1):
+        asked: float | None = None
+        failed: Exception | None = None
+        left = max(0.001, deadline - time.monotonic())
+        try:
+            response = yield Send(question.method, question.path, question.body, left)
+        except httpx.TransportError as error:
+            failed = error
+            problem = RemoteError(f"{url} cannot be reached: {error or type(error).__name__}")
+        else:
+            if response.status_code not in AGAIN:
+                return response  # type: ignore[no-any-return]
+            asked = retry_after(response.headers.get("retry-after"))
+            problem = trouble(url, response)
+        wait = backoff.wait(attempt, asked)
+        if attempt == retries or time.monotonic() + wait >= deadline:
+            tries = "once" if attempt == 0 else f"{attempt + 1} times"
+            raise RemoteError(f"{problem} (tried {tries})", problem.status, problem.code) from failed
+        yield Sleep(wait)
+    raise AssertionError("the last attempt either returns or raises")
