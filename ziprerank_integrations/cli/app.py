@@ -10,6 +10,7 @@ import typer
 import ziprerank_integrations
 from ziprerank_integrations.cli import info as information
 from ziprerank_integrations.cli import ranking
+from ziprerank_integrations.cli import serve as serving
 
 app = typer.Typer(
     help="Rank page images for a question, in one forward pass.",
@@ -102,3 +103,50 @@ def info(
 ) -> None:
     """Show versions, the device, the model and what is installed."""
     information.show(model)
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Hub id, folder or 'tiny' (default: the one rank takes)."),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to listen on.")] = 8000,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option("--api-key-env", help="The environment variable that holds the key clients must send."),
+    ] = None,
+    keep_ratio: Annotated[
+        float | None, typer.Option("--keep-ratio", help="Share of visual tokens that stays, in (0, 1].")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cuda, cuda:1, mps or cpu (default: the best there is).")
+    ] = None,
+    max_side: Annotated[
+        int | None, typer.Option("--max-side", help="Longest edge of a page in pixels, a multiple of 32.")
+    ] = None,
+    cache_bytes: Annotated[
+        int | None, typer.Option("--cache-bytes", help="Memory for pages seen before; 0 turns it off.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Seconds a request may take (default: 60).")
+    ] = None,
+    max_waiting: Annotated[
+        int | None, typer.Option("--max-waiting", help="Requests that may wait (default: 64).")
+    ] = None,
+    allow_urls: Annotated[
+        bool, typer.Option("--allow-urls", help="Fetch images that clients name by URL.")
+    ] = False,
+) -> None:
+    """Put the reranker behind HTTP."""
+    options = {"keep_ratio": keep_ratio, "device": device, "max_side": max_side, "cache_bytes": cache_bytes}
+    settings = {"timeout": timeout, "max_waiting": max_waiting, "allow_urls": allow_urls}
+    serving.run(
+        model=model,
+        host=host,
+        port=port,
+        api_key_env=api_key_env,
+        options={name: value for name, value in options.items() if value is not None},
+        settings={name: value for name, value in settings.items() if value is not None},
+    )

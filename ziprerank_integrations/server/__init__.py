@@ -1,0 +1,13 @@
+"""The reranker behind HTTP: ``create_app(reranker)`` gives an ASGI app."""
+
+from __future__ import annotations
+
+from ziprerank_integrations.errors import require
+
+for _module in ("fastapi", "multipart", "prometheus_client"):
+    require(_module, "server", purpose="the server")
+
+from ziprerank_integrations.server.app import create_app
+from ziprerank_integrations.server.settings import ServerSettings
+
+__all__ = ["ServerSettings", "create_app"]
