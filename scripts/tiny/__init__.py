@@ -1,0 +1,1 @@
+"""How the small checkpoint that ships with the package is made from nothing."""

@@ -1,0 +1,254 @@
+"""How the language model starts: with the ranking circuit already drawn, instead of with noise.
+
+From noise, a model this small stays at chance for hours. The circuit below ranks before any training; training makes it
+good. It is written into a stock Qwen3-VL's weights:
+
+- layer 0: every token behind the first page counts the vision starts before it and turns the count into its page's
+  code; text after ``Search Query:`` learns that it is the query, and how telling it is;
+- layer 1: visual tokens look for query tokens that say what they show;
+- layer 2: nothing yet, for training to use (a word that a page repeats should not count each time);
+- layer 3: each page's vision end collects its own page's matches into a score;
+- layer 4: the last token attends to the vision ends by score and takes over their page codes, which are letters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase, Qwen3VLTextConfig, Qwen3VLTextModel
+
+from scripts.tiny.prompt import LETTERS, prompt_text
+from scripts.tiny.reader import CONTENT
+
+VISUAL, TELLING, QUERY, COUNT, END, START, FIRST, MATCH = range(CONTENT, CONTENT + 8)
+SPARE, SCORE, MARK, ALWAYS, LAST, VALUE, SIGN = range(CONTENT + 8, CONTENT + 15)
+CODE = CONTENT + 16  # twenty dimensions, one a page
+PAGES = len(LETTERS)
+SIZE = 8.0           # length of a token's content
+MOST = 12.0          # what the counting head writes before any page
+SHARP = 1.5          # gain of queries and keys
+SHARPER = 2.5        # the same where contents are compared
+FREE = 18            # rotary pairs from here on turn too slowly to matter: they compare contents
+
+
+def visual_flags() -> Tensor:
+    """What the merger's bias adds to every visual token, shape (256,)."""
+    flags = torch.zeros(CODE + PAGES)
+    flags[VISUAL], flags[ALWAYS], flags[TELLING] = 5.0, 2.0, 1.0
+    return flags
+
+
+def embeddings(table: Tensor, weight: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Input embeddings from the vision stage's token vectors.
+
+    Args:
+        table: Token vectors, shape (vocabulary, ``CONTENT``).
+        weight: How telling each token is, shape (tokens,).
+        tokenizer: For the tokens with a part in the circuit.
+
+    Returns:
+        Shape (vocabulary, 256).
+    """
+    rows = torch.zeros(table.shape[0], CODE + PAGES)
+    rows[:, :CONTENT] = SIZE * torch.nn.functional.normalize(table.float(), dim=-1)
+    dull = torch.ones(table.shape[0], dtype=torch.bool)
+    dull[:len(weight)] = weight <= 0
+    rows[dull, :CONTENT] *= 0.3
+    rows[:, ALWAYS] = 2
+    rows[:len(weight), TELLING] = 3 * weight
+    scaffold = set(tokenizer(prompt_text("", PAGES), add_special_tokens=False)["input_ids"])
+    rows[sorted(scaffold), TELLING] *= 0.4
+
+    def token(text: str) -> int:
+        return int(tokenizer.convert_tokens_to_ids(text))
+
+    for text, flag in (("<|vision_start|>", START), ("<|vision_end|>", END), ("<|im_start|>", FIRST)):
+        rows[token(text), :CONTENT] *= 0.2
+        rows[token(text), flag] = 8
+    rows[token("["), LAST] = 4
+    for text, sign in ((":", 4.0), ("above", -4.0), ("descending", -4.0), ("identifiers", -4.0), ("else", -4.0)):
+        for piece in tokenizer(text, add_special_tokens=False)["input_ids"][:1]:
+            rows[piece, MARK], rows[piece, SIGN] = 6, sign
+    for page, letter in enumerate(LETTERS):
+        rows[token(letter), CODE + page] = 6
+    return rows
+
+
+class Circuit:
+    """Writes heads and units into a language model."""
+
+    def __init__(self, model: Qwen3VLTextModel, config: Qwen3VLTextConfig, seed: int = 0) -> None:
+        """Starts every weight small, so that what is drawn stands out; layers write little at first."""
+        self.layers, self.head, self.heads = model.layers, config.head_dim, config.num_attention_heads
+        self.half = self.head // 2
+        self.random = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for layer in self.layers:
+                attention, mlp = layer.self_attn, layer.mlp
+                for linear, gain in ((attention.q_proj, 0.3), (attention.k_proj, 0.3), (attention.v_proj, 0.5),
+                                     (attention.o_proj, 0.1), (mlp.gate_proj, 0.7), (mlp.up_proj, 0.7),
+                                     (mlp.down_proj, 0.1)):
+                    linear.weight.copy_(torch.randn(linear.weight.shape, generator=self.random)
+                                        * gain / math.sqrt(linear.in_features))
+                for linear in (attention.o_proj, mlp.down_proj):
+                    linear.weight[CONTENT:] = 0  # the flags are the circuit's own at first
+                gain = SHARPER if layer is self.layers[1] else SHARP
+                attention.q_norm.weight.fill_(gain)
+                attention.k_norm.weight.fill_(gain)
+
+    def clear(self, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A head's own rows of the query, key and value maps and its columns of the output map, set to zero."""
+        attention = self.layers[layer].self_attn
+        rows = slice(head * self.head, (head + 1) * self.head)
+        parts = (attention.q_proj.weight[rows], attention.k_proj.weight[rows], attention.v_proj.weight[rows],
+                 attention.o_proj.weight[:, rows])
+        for part in parts:
+            part.zero_()
+        return parts
+
+    def slots(self, first: int, count: int) -> list[int]:
+        """Rows of a head whose rotary pairs stand still, the stillest first: ``count`` of them from the ``first``."""
+        free = [row for pair in reversed(range(FREE, self.half)) for row in (pair, pair + self.half)]
+        return free[first:first + count]
+
+    def basis(self, rows: int, columns: int) -> Tensor:
+        """Random orthonormal rows."""
+        square = torch.linalg.qr(torch.randn(columns, columns, generator=self.random))[0]
+        return square[:rows]
+
+
+@torch.no_grad()
+def draw(model: Qwen3VLTextModel, config: Qwen3VLTextConfig, rows: Tensor, start: int, first: int,
+         seed: int = 0) -> None:
+    """Draws the circuit into a language model, all but its embeddings.
+
+    Args:
+        model: Changed in place.
+        config: Its sizes.
+        rows: Input embeddings, as ``embeddings`` gives them.
+        start: Id of the vision start.
+        first: Id of the token every prompt begins with.
+        seed: For the parts that stay random.
+    """
+    circuit = Circuit(model, config, seed)
+    _mark_query(circuit)
+    _count_pages(circuit)
+    _decode_count(circuit, _counts(model, rows, start, first))
+    for head in range(circuit.heads):
+        _match(circuit, head)
+        _collect(circuit, head)
+    _read(circuit)
+    model.norm.weight.fill_(1.0)
+
+
+def _mark_query(circuit: Circuit) -> None:
+    query, key, value, out = circuit.clear(0, 0)
+    mark, = circuit.slots(0, 1)
+    for pair in (3, 6, 9, 12, 15):
+        query[pair, ALWAYS] = key[pair, ALWAYS] = 1.0
+    query[mark, ALWAYS] = 3.0
+    key[mark, MARK], key[mark, FIRST], key[mark, ALWAYS] = 3.0, 1.0, -2.0
+    value[0, SIGN] = 1.0
+    out[QUERY, 0] = 1.0
+
+
+def _count_pages(circuit: Circuit) -> None:
+    # Every vision start weighs as much as the first token, at a logit of 0, and all else nothing; behind i starts the
+    # first token has the share 1 / (i + 1), whose *relative* steps stay large enough for bfloat16.
+    query, key, value, out = circuit.clear(0, 1)
+    starts, first, rest = circuit.slots(0, 3)
+    query[rest, ALWAYS] = -1.0
+    key[starts, START], key[first, FIRST] = 1.0, 1.0
+    key[rest, ALWAYS], key[rest, START], key[rest, FIRST] = 4.0, -1.0, -1.0
+    value[0, FIRST] = 1.0
+    out[COUNT, 0] = MOST / 15.5
+
+
+def _counts(model: Qwen3VLTextModel, rows: Tensor, start: int, first: int) -> list[float]:
+    # What the counting head writes for 0, 1, 2 ... pages, measured rather than derived.
+    vectors = rows[torch.tensor([first] + [start] * PAGES)][None]
+    layer = model.layers[0]
+    angles = model.rotary_emb(vectors, torch.arange(PAGES + 1).expand(3, 1, -1))
+    blocked = torch.full((PAGES + 1, PAGES + 1), float("-inf")).triu(1)
+    written, _ = layer.self_attn(layer.input_layernorm(vectors), angles, blocked[None, None])
+    return [float(count) for count in written[0, :, COUNT]]
+
+
+def _decode_count(circuit: Circuit, nodes: Sequence[float]) -> None:
+    # One unit a count bends where the count's value lies; their second differences are hats, one a page. Units are
+    # on below their node, where values are small, so that no hat is the difference of two large numbers.
+    mlp = circuit.layers[0].mlp
+    high = 3.0
+    gaps = [nodes[i] - nodes[i + 1] for i in range(PAGES)]
+    steep = [7.0 / gaps[min(i, PAGES - 1)] for i in range(PAGES + 1)]
+    for unit, node in enumerate(nodes):
+        mlp.gate_proj.weight[unit].zero_()
+        mlp.up_proj.weight[unit].zero_()
+        mlp.down_proj.weight[:, unit].zero_()
+        mlp.gate_proj.weight[unit, COUNT] = -steep[unit]
+        mlp.gate_proj.weight[unit, ALWAYS] = steep[unit] * node / 2
+        mlp.up_proj.weight[unit, ALWAYS] = 1.0
+        mlp.up_proj.weight[unit, LAST] = -0.5  # the last token must not vote for a page of its own
+    for page in range(PAGES):
+        down = mlp.down_proj.weight[CODE + page]
+        down[page] += high / gaps[page] / steep[page]
+        down[page + 1] -= high / gaps[page] / steep[page + 1]
+        if page + 1 < PAGES:
+            down[page + 1] -= high / gaps[page + 1] / steep[page + 1]
+            down[page + 2] += high / gaps[page + 1] / steep[page + 2]
+    unit = len(nodes)
+    for weight in (mlp.gate_proj.weight[unit], mlp.up_proj.weight[unit], mlp.down_proj.weight[:, unit]):
+        weight.zero_()
+    mlp.gate_proj.weight[unit, QUERY] = 1.0
+    mlp.up_proj.weight[unit, TELLING] = 1.0
+    mlp.down_proj.weight[VALUE, unit] = 0.15
+
+
+def _match(circuit: Circuit, head: int) -> None:
+    query, key, value, out = circuit.clear(1, head)
+    seen, sink = circuit.slots(0, 2)
+    wide = 216
+    where = circuit.slots(2, wide)
+    project = circuit.basis(wide, CONTENT)
+    query[where, :CONTENT] = project
+    key[where, :CONTENT] = project
+    query[seen, VISUAL], key[seen, VISUAL] = 0.2, -10.0
+    query[sink, ALWAYS], key[sink, FIRST] = (0.65, 0.8)[head], 1.0
+    value[0, VALUE] = 1.0
+    value[1:wide + 1, :CONTENT] = project * 0.3
+    out[MATCH, 0] = 0.9
+    out[:CONTENT, 1:wide + 1] = project.T * 0.3
+
+
+def _collect(circuit: Circuit, head: int) -> None:
+    # One head looks evenly at the own page's cells (how many match), the other sharply (how good the best match is).
+    query, key, value, out = circuit.clear(3, head)
+    own = circuit.slots(0, PAGES)
+    match, sink = circuit.slots(PAGES, 2)
+    page_share, match_share = ((0.93, 0.37), (0.8, 0.6))[head]
+    for page, slot in enumerate(own):
+        query[slot, CODE + page] = page_share
+        key[slot, CODE + page] = 1.0
+    query[match, ALWAYS], key[match, MATCH] = 4 * match_share, 1.0
+    query[sink, ALWAYS], query[sink, END], key[sink, FIRST] = 40.0, -10.0, 1.0  # any other token looks away
+    value[0, MATCH] = 1.0
+    out[SCORE, 0] = (8.0, 0.5)[head]
+
+
+def _read(circuit: Circuit) -> None:
+    query, key, value, out = circuit.clear(4, 0)
+    ends, score, rest = circuit.slots(0, 3)
+    query[ends, ALWAYS], query[score, ALWAYS], query[rest, ALWAYS] = 0.17, 1.0, -1.0
+    key[ends, END], key[score, SCORE] = 1.0, 1.0
+    key[rest, ALWAYS], key[rest, END], key[rest, VISUAL] = 4.0, -1.0, 2.0
+    for page in range(PAGES):
+        value[page, CODE + page] = 1.0
+        out[CODE + page, page] = 1.0
+
+
+def letters(tokenizer: PreTrainedTokenizerBase) -> Sequence[int]:
+    """Token ids of the answers."""
+    return [int(tokenizer.convert_tokens_to_ids(letter)) for letter in LETTERS]
