@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +32,7 @@ from ziprerank_integrations.settings import Settings
 
 __all__ = ["ZipRerank"]
 
+_logger = logging.getLogger(__name__)
 _dispatcher = get_dispatcher(__name__)
 
 
@@ -40,6 +42,9 @@ class ZipRerank(Settings, BaseNodePostprocessor):
     A node's page image is its own (`ImageNode`, ``Node.image_resource``), the page of a PDF that its metadata
     names (``file_path`` with ``page_label``), or else its text, drawn as a page. The nodes that come back are
     copies with new scores, which are relative: also a list of irrelevant nodes has a best one.
+
+    LlamaIndex's own document stores drop the bytes of an ``image_resource``, and such a node is ranked as its
+    text. Keep a path in it, or use an `ImageNode`.
 
     Args:
         model: Hub id, local folder, or ``"tiny"`` for the small model that comes with the package.
@@ -146,6 +151,11 @@ def _own(node: BaseNode) -> tuple[Hint, Hint, Hint]:
         )
     resource: Any = node.image_resource if isinstance(node, Node) else None
     data = getattr(resource, "data", None)
+    if resource is not None and not (data or resource.path or resource.url):
+        # LlamaIndex leaves the bytes out when it serialises a node, and its document stores do that.
+        _logger.warning(
+            "document %r: its image_resource came empty; keep a path, or an ImageNode", node.node_id
+        )
     return (
         Hint("image_resource.data", None if data is None else data.decode("ascii")),
         Hint("image_resource.path", getattr(resource, "path", None)),
