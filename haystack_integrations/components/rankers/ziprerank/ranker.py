@@ -121,7 +121,7 @@ class ZipRerankRanker:
             for name, value in given.items()
         }
         # Secrets are looked up when they are needed: a pipeline may be loaded where they are not set.
-        self._documents(top_k, secrets=lambda secret: "not looked up").check()
+        self._documents(top_k, look_up=False).check()
 
     def to_dict(self) -> dict[str, Any]:
         """Serialise the component.
@@ -179,14 +179,13 @@ class ZipRerankRanker:
         ranker, candidates = self._documents(top_k), _without_duplicates(documents)
         return {"documents": _copies(candidates, await ranker.arank(query, candidates, self._hints))}
 
-    def _documents(
-        self, top_k: int | None = None, secrets: Callable[[Secret], Any] = Secret.resolve_value
-    ) -> DocumentRanker:
+    def _documents(self, top_k: int | None = None, *, look_up: bool = True) -> DocumentRanker:
         check_top_n(top_k, "top_k")
         given = {name: value for name, value in self._given.items() if name != "file_path_meta_field"}
         preset = given.pop("top_k")
         for name in _SECRETS:
-            given[name] = None if given[name] is None else secrets(given[name])
+            if given[name] is not None:
+                given[name] = given[name].resolve_value() if look_up else "not looked up"
         if given["device"] is not None:
             given["device"] = given["device"].to_torch_str()
         return DocumentRanker(top_n=preset if top_k is None else top_k, **given)
