@@ -66,10 +66,10 @@ def read_answer(given: Any, query: str, pages: Sequence[Page], top_n: int | None
     if not fine or len(set(indices)) != len(indices) or len(indices) < expected:
         raise WireError(f"of {len(pages)} pages {expected} were asked for, and it ranks {str(indices)[:200]}")
     given_scores = [result.get("relevance_score") for result in results]
-    if not all(isinstance(score, (int, float)) and math.isfinite(score) for score in given_scores):
+    scores = [number for score in given_scores if (number := _number(score)) is not None]
+    if len(scores) < len(results):
         raise WireError("it has scores that are no finite numbers")
     order = list(range(len(results)))
-    scores = [float(score) for score in given_scores]
     if not own:
         order.sort(key=lambda place: (-scores[place], indices[place]))
         order = order[:expected]
@@ -101,7 +101,11 @@ def _spread(scores: list[float]) -> list[float]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return (
+        float(value) if abs(value) < 1e300 else None
+    )  # an infinity, NaN, and whole numbers that are too large
 
 
 def _text(value: Any) -> str | None:

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import httpx
 
 from ziprerank_integrations.errors import RemoteError
-from ziprerank_integrations.refusals import trouble
-from ziprerank_integrations.retries import AGAIN, Backoff, retry_after
+from ziprerank_integrations.refusals import again, trouble
+from ziprerank_integrations.retries import Backoff, retry_after
 
 T = TypeVar("T")
 
@@ -134,7 +134,7 @@ def exchange(url: str, question: Send, deadline: float, retries: int) -> Talk[ht
             failed = error
             problem = RemoteError(f"{url} cannot be reached: {error or type(error).__name__}")
         else:
-            if response.status_code not in AGAIN:
+            if not again(response):
                 return response  # type: ignore[no-any-return]
             asked = retry_after(response.headers.get("retry-after"))
             problem = trouble(url, response)

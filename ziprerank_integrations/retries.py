@@ -8,9 +8,6 @@ import time
 from dataclasses import dataclass
 from datetime import timezone
 
-AGAIN = frozenset((429, 502, 503, 504))
-"""Statuses after which the same question may well be answered."""
-
 
 @dataclass(frozen=True)
 class Backoff:
