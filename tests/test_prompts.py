@@ -83,7 +83,7 @@ def test_ordinary_queries_are_encoded_as_the_tokenizer_does(
     ids = tokenizer.apply_chat_template(  # type: ignore[attr-defined]
         [{"role": "user", "content": content}], tokenize=True, add_generation_prompt=True, return_dict=False
     )
-    assert encoder.encode(listwise(query, 4), 4).ids == [*ids, encoder._start]
+    assert encoder.encode(listwise(query, 4), 4).ids == [*ids, encoder.start]
 
 
 @pytest.mark.parametrize("query", [*AWKWARD, " ".join(["revenue"] * 2000)])

@@ -27,7 +27,8 @@ def _named(kind: str, *parts: bytes) -> str:
     return found.hexdigest()
 
 
-def _fit(image: Image.Image, size: SizeRule | None) -> Image.Image:
+def fit(image: Image.Image, size: SizeRule | None) -> Image.Image:
+    """Resample an image to the size that a rule gives, once and only if it must be."""
     if size is None:
         return image
     height, width = size(image.height, image.width, False)
@@ -56,7 +57,7 @@ class ImageFile:
 
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
         """Decode the file."""
-        return _fit(decode(read(self._file), self.label, max_pixels), size)
+        return fit(decode(read(self._file), self.label, max_pixels), size)
 
 
 class ImageBytes:
@@ -79,7 +80,7 @@ class ImageBytes:
 
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
         """Decode the bytes."""
-        return _fit(decode(self.data, self.label, max_pixels), size)
+        return fit(decode(self.data, self.label, max_pixels), size)
 
 
 class PilImage:
@@ -106,7 +107,7 @@ class PilImage:
 
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
         """Convert the image."""
-        return _fit(normalize(self._image, self.label, max_pixels), size)
+        return fit(normalize(self._image, self.label, max_pixels), size)
 
 
 class PdfPage:
@@ -155,7 +156,7 @@ class Text:
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
         """Draw the text; the page is only as large as the text needs."""
         longest = 1024 if size is None else max(size(1414, 1000, True))
-        return _fit(textpage.draw(self.text, self.label, longest), size)
+        return fit(textpage.draw(self.text, self.label, longest), size)
 
 
 class Url:

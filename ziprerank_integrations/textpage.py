@@ -22,7 +22,7 @@ _WIDTHS = (0.35, 0.5, 0.75, 1.0)
 _SMALLER = ((20, 1), (18, 1), (16, 1), (14, 1), (12, 2), (10, 2))
 """(type size, columns) for longer texts; below 10 px type cannot be read any more."""
 
-_CUT = " […] (the text goes on)"
+_CUT_MARK = " […] (the text goes on)"
 
 
 class TextCutWarning(UserWarning):
@@ -73,7 +73,33 @@ def draw(text: str, label: str, longest: int = 1024) -> Image.Image:
         PageError: If the text is blank, or if no installed font has most of its characters.
     """
     _check(text, label)
-    canvas, lines = _lay_out(text, label, max(_LEAST, longest // _GRID * _GRID))
+    return _paint(*_lay_out(text, label, max(_LEAST, longest // _GRID * _GRID)))
+
+
+def fill(text: str, label: str, side: int) -> Image.Image:
+    """Draw a text on a square in the largest type, from 40 px down to 6 px, with which it fits.
+
+    Args:
+        text: The text; line breaks are kept.
+        label: What to call the page in an error or a warning.
+        side: Side of the square in px.
+
+    Returns:
+        An RGB image of ``side`` x ``side`` px.
+
+    Raises:
+        PageError: If the text is blank, or if no installed font has most of its characters.
+    """
+    _check(text, label)
+    for px in range(40, 5, -1):
+        canvas = _Canvas(side, side, px, 1)
+        lines = _wrap(text, canvas)
+        if len(lines) <= canvas.rows:
+            return _paint(canvas, lines)
+    return _paint(canvas, _cut(text, label, canvas, lines))
+
+
+def _paint(canvas: _Canvas, lines: list[str]) -> Image.Image:
     image = Image.new("RGB", (canvas.width, canvas.height), (255, 255, 255))
     pen = ImageDraw.Draw(image)
     for number, line in enumerate(lines):
@@ -109,15 +135,19 @@ def _lay_out(text: str, label: str, longest: int) -> tuple[_Canvas, list[str]]:
         lines = _wrap(text, canvas)
         if len(lines) <= canvas.rows * columns:
             return canvas, lines
+    return canvas, _cut(text, label, canvas, lines)
+
+
+def _cut(text: str, label: str, canvas: _Canvas, lines: list[str]) -> list[str]:
     room = canvas.rows * canvas.columns
     kept = "".join(lines[: room - 1])
     warnings.warn(
         f"{label}: of {len(text):,} characters only about the first {len(kept):,} fit on one page of "
-        f"{longest} px; split the text, or raise max_side",
+        f"{canvas.height} px; split the text, or raise max_side",
         TextCutWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
-    return canvas, [*lines[: room - 1], _CUT]
+    return [*lines[: room - 1], _CUT_MARK]
 
 
 def _up(pixels: float) -> int:

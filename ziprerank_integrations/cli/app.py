@@ -11,6 +11,7 @@ import ziprerank_integrations
 from ziprerank_integrations.cli import info as information
 from ziprerank_integrations.cli import ranking
 from ziprerank_integrations.cli import serve as serving
+from ziprerank_integrations.cli import train as training
 
 app = typer.Typer(
     help="Rank page images for a question, in one forward pass.",
@@ -18,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+app.add_typer(training.app, name="train")
 
 
 def _version(wanted: bool) -> None:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.features import PageFeatures
+from ziprerank_integrations.engine.interactions import text_vectors
 from ziprerank_integrations.engine.pruning import select_tokens
 from ziprerank_integrations.engine.sequence import build
-from ziprerank_integrations.engine.tokens import Encoded
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.prompts import LETTERS, listwise
 
@@ -75,14 +74,9 @@ class ListwiseScorer:
         before = sum(len(page.embeddings) for page in pages)
         kept, prefix = None, None
         if self._keep_ratio < 1:
-            first = encoded.images[0]
-            if self._interaction == "contextual":
-                prefix = model.language.prefix(text[:first], _arange3(first, model.device))
-                vectors = prefix.hidden[encoded.query]
-            elif self._interaction == "query":
-                vectors = text[encoded.query]
-            else:
-                vectors = text[self._prompt_tokens(encoded)]
+            vectors, prefix = text_vectors(
+                self._interaction, model.language, text, encoded, model.vision_marks
+            )
             kept = select_tokens(vectors, [page.embeddings for page in pages], self._keep_ratio)
         tokens = build(text, encoded, pages, kept)
         if prefix is not None:
@@ -97,11 +91,3 @@ class ListwiseScorer:
             before,
             len(tokens.visual),
         )
-
-    def _prompt_tokens(self, encoded: Encoded) -> list[int]:
-        marks = self._checkpoint.vision_marks
-        return [place for place in range(encoded.images[0]) if encoded.ids[place] not in marks]
-
-
-def _arange3(length: int, device: torch.device) -> Tensor:
-    return torch.arange(length, device=device).expand(3, -1)

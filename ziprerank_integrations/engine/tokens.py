@@ -59,8 +59,8 @@ class TextEncoder:
         self._special = special
         self._split = re.compile("(" + "|".join(map(re.escape, sorted(special, key=len, reverse=True))) + ")")
         self.letters = [self._single(letter) for letter in LETTERS]
-        self._start = self._single(ANSWER_START)
-        if len({*self.letters, self._start}) != len(LETTERS) + 1:
+        self.start = self._single(ANSWER_START)
+        if len({*self.letters, self.start}) != len(LETTERS) + 1:
             raise CheckpointError("the tokenizer gives the letters A to T and '[' no distinct tokens")
         self._frame(1)
 
@@ -72,7 +72,16 @@ class TextEncoder:
 
     def count(self, text: str) -> int:
         """Count the tokens of a text, special tokens in it as plain characters."""
-        return len(self._plain.encode(text, add_special_tokens=False).ids)
+        return len(self.plain(text))
+
+    def plain(self, text: str) -> list[int]:
+        """Encode a text, special tokens in it as plain characters."""
+        return list(self._plain.encode(text, add_special_tokens=False).ids)
+
+    @property
+    def end(self) -> int:
+        """The token that ends a turn."""
+        return int(self._special["<|im_end|>"])
 
     def encode(self, prompt: Prompt, pages: int) -> Encoded:
         """Encode a user turn: the text, then the images, then the generation prompt and the answer's start.
@@ -96,7 +105,7 @@ class TextEncoder:
                 query.append(len(ids))
             ids.append(number)
         self._add(closing, ids, images)
-        ids.append(self._start)
+        ids.append(self.start)
         return Encoded(ids, images, query)
 
     def _add(self, parts: list[str], ids: list[int], images: list[int]) -> None:

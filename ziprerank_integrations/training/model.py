@@ -1,0 +1,139 @@
+"""A Qwen3-VL whose forward is a training step of the ranking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Qwen3VLForConditionalGeneration
+
+from ziprerank_integrations.engine.attention import Kernel
+from ziprerank_integrations.engine.features import PageFeatures
+from ziprerank_integrations.engine.folder import Geometry
+from ziprerank_integrations.engine.interactions import text_vectors
+from ziprerank_integrations.engine.preprocess import patches
+from ziprerank_integrations.engine.pruning import select_tokens
+from ziprerank_integrations.engine.qwen3vl import LanguageModel, VisionTower
+from ziprerank_integrations.engine.sequence import Tokens, build
+from ziprerank_integrations.engine.tokens import Encoded
+from ziprerank_integrations.training import losses
+from ziprerank_integrations.training.samples import Sample
+
+
+class Qwen3VLForRanking(Qwen3VLForConditionalGeneration):  # type: ignore[no-untyped-call]
+    """The stock model with the same weights; only its forward differs.
+
+    A subclass rather than a wrapper, so that the Trainer, peft, FSDP and ``save_pretrained`` see the model
+    that they know.
+    """
+
+    accepts_loss_kwargs = False
+
+    def prepare(
+        self,
+        geometry: Geometry,
+        letters: list[int],
+        *,
+        interaction: str = "prompt",
+        rank_loss: str = "ranknet",
+        rank_weight: float = 1.0,
+        language_weight: float = 1.0,
+        train_vision: bool = False,
+    ) -> None:
+        """Set what a training step needs to know.
+
+        Args:
+            geometry: What the checkpoint's files say.
+            letters: The tokens of A to T.
+            interaction: Which text visual tokens are compared with; see `ZipReranker`.
+            rank_loss: ``ranknet`` or ``soft``.
+            rank_weight: λ, the weight of the ranking loss.
+            language_weight: The weight of the language-modelling loss.
+            train_vision: Whether gradients flow into the vision tower.
+        """
+        self._geometry = geometry
+        self._letters = letters
+        self._interaction = interaction
+        self._rank_loss = rank_loss
+        self._rank_weight = rank_weight
+        self._language_weight = language_weight
+        self._train_vision = train_vision
+        if not train_vision:
+            self.model.visual.requires_grad_(False)
+
+    def forward(self, samples: list[Sample], **_: Any) -> dict[str, Tensor]:
+        """Compute the loss of some lists, the mean over them.
+
+        Args:
+            samples: As of `Samples`.
+
+        Returns:
+            ``loss``, and its parts ``rank_loss`` and ``language_loss``, scalars; ``logits``, the letters'
+            logits of the last list.
+        """
+        steps = [self._step(sample) for sample in samples]
+        found = {
+            name: torch.stack([step[name] for step in steps]).mean()
+            for name in ("rank_loss", "language_loss")
+        }
+        loss = self._rank_weight * found["rank_loss"] + self._language_weight * found["language_loss"]
+        return {"loss": loss, **found, "logits": steps[-1]["logits"]}
+
+    def _step(self, sample: Sample) -> dict[str, Tensor]:
+        device = self.model.language_model.embed_tokens.weight.device
+        ids: Tensor = sample["ids"].to(device)
+        pages = self._pages([image.to(device) for image in sample["pixels"]])
+        tokens = self._tokens(ids, sample, pages)
+        length, answer = len(tokens.embeddings), int(sample["answer"])
+        mask = torch.zeros(1, length, dtype=torch.bool, device=device)
+        mask[0, tokens.visual] = True
+        order = torch.arange(length, device=device)
+        # Four rows of positions: with three and no mask, transformers takes jumps for packed sequences.
+        positions = torch.cat([order[None], tokens.positions])[:, None]
+        hidden = self.model.language_model(
+            inputs_embeds=tokens.embeddings[None],
+            position_ids=positions,
+            use_cache=False,
+            visual_pos_masks=mask,
+            deepstack_visual_embeds=tokens.deepstack,
+        ).last_hidden_state[0]
+        # Position i predicts token i + 1: the answer's tokens are predicted from one place before each.
+        logits = self.lm_head(hidden[length - answer - 1 : -1]).float()
+        letters = logits[1, self._letters[: len(pages)]]
+        if self._rank_loss == "soft":
+            rank = losses.soft_ranking(letters, sample["targets"].to(device))
+        else:
+            rank = losses.weighted_ranknet(letters, sample["ranks"].to(device))
+        return {
+            "rank_loss": rank,
+            "language_loss": losses.language(logits, ids[-answer:]),
+            "logits": letters.detach(),
+        }
+
+    def _pages(self, images: list[Tensor]) -> list[PageFeatures]:
+        kernel: Kernel = "sdpa"
+        tower = VisionTower(self.model.visual, kernel)
+        patch, merge = self._geometry.patch, self._geometry.merge
+        found = []
+        for image in images:
+            rows, columns = image.shape[0] // patch, image.shape[1] // patch
+            with torch.set_grad_enabled(self._train_vision and torch.is_grad_enabled()):
+                merged, levels = tower(patches(image[None], self._geometry), rows, columns)
+            found.append(
+                PageFeatures(merged[0], tuple(level[0] for level in levels), rows // merge, columns // merge)
+            )
+        return found
+
+    def _tokens(self, ids: Tensor, sample: Sample, pages: list[PageFeatures]) -> Tokens:
+        encoded = Encoded(ids.tolist(), sample["images"], sample["query"])
+        text = self.model.language_model.embed_tokens(ids)
+        kept = None
+        if sample["keep_ratio"] < 1:
+            # The selection passes no gradient on; the tokens that it keeps do.
+            with torch.no_grad():
+                marks = (self.config.vision_start_token_id, self.config.vision_end_token_id)
+                language = LanguageModel(self.model.language_model, "sdpa")
+                vectors, _ = text_vectors(self._interaction, language, text, encoded, marks)
+                kept = select_tokens(vectors, [page.embeddings for page in pages], sample["keep_ratio"])
+        return build(text, encoded, pages, kept)

@@ -1,0 +1,186 @@
+"""A training run: recipe in, checkpoint out, transformers' Trainer in between."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from ziprerank_integrations.engine import folder
+from ziprerank_integrations.engine.tokens import TextEncoder
+from ziprerank_integrations.errors import require
+from ziprerank_integrations.training import records
+from ziprerank_integrations.training.model import Qwen3VLForRanking
+from ziprerank_integrations.training.recipe import Recipe
+from ziprerank_integrations.training.samples import EpochSampler, Samples, collate
+
+logger = logging.getLogger(__name__)
+
+# The decoder's projections; the vision tower's are named otherwise.
+_LORA_TARGETS = r".*language_model\.layers\..*\.(q|k|v|o|gate|up|down)_proj"
+_COPIED = (
+    *("tokenizer*", "chat_template*", "*preprocessor_config.json", "processor_config.json"),
+    *("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+)
+
+
+class RankTrainer(Trainer):
+    """The Trainer, drawing samples by epoch and logging the two losses apart."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        return EpochSampler(len(self.train_dataset), self.args.seed)  # type: ignore[arg-type]
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Run a step; see `Qwen3VLForRanking.forward`."""
+        out = model(**inputs)
+        self._parts = {name: float(out[name].detach()) for name in ("rank_loss", "language_loss")}
+        return (out["loss"], out) if return_outputs else out["loss"]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the parts of the latest step's loss."""
+        parts: dict[str, float] = getattr(self, "_parts", {})
+        super().log({**logs, **parts} if "loss" in logs else logs, *args, **kwargs)
+
+
+def train(recipe: Recipe) -> Path:
+    """Train, and save a checkpoint that `ZipReranker` loads.
+
+    Args:
+        recipe: What the run is made of.
+
+    Returns:
+        ``recipe.output``.
+
+    Raises:
+        CheckpointError: If there is nothing to start from.
+        RecordError: If the data are not what the stage needs.
+        MissingDependencyError: If accelerate, or for LoRA peft, is not installed.
+    """
+    require("accelerate", "train", purpose="training")
+    source = folder.find(recipe.model)
+    if source is None:
+        source = folder.download(recipe.model, revision=None, token=None, cache_dir=None)
+    geometry = folder.inspect(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    output = Path(recipe.output)
+    arguments = _arguments(recipe, output)
+    on_gpu = arguments.device.type != "cpu"
+    dtype = recipe.dtype
+    if dtype is None:
+        dtype = "bfloat16" if on_gpu and recipe.lora is not None else "float32"
+    model: Any = Qwen3VLForRanking.from_pretrained(
+        source,
+        dtype=getattr(torch, dtype),
+        use_safetensors=True,
+        local_files_only=True,
+        attn_implementation=recipe.attention,
+    )
+    encoder = TextEncoder(tokenizer, int(model.config.image_token_id))
+    model.prepare(
+        geometry,
+        encoder.letters,
+        interaction=recipe.interaction,
+        rank_loss=recipe.rank_loss,
+        rank_weight=recipe.rank_weight,
+        language_weight=recipe.language_weight,
+        train_vision=recipe.train_vision,
+    )
+    if recipe.lora is not None:
+        model = _with_lora(model, recipe)
+    samples = Samples(
+        records.read(recipe.data, recipe.stage, recipe.data_root),
+        encoder,
+        geometry,
+        keep_ratios=recipe.keep_ratios,
+        shuffle=recipe.shuffle,
+        gamma=recipe.gamma,
+        seed=recipe.seed,
+        max_side=recipe.max_side,
+    )
+    trainer = RankTrainer(model=model, args=arguments, train_dataset=samples, data_collator=collate)
+    last = (
+        get_last_checkpoint(str(output))  # type: ignore[no-untyped-call]
+        if recipe.resume and output.is_dir()
+        else None
+    )
+    if last is not None:
+        logger.warning("going on from %s", last)
+    trainer.train(resume_from_checkpoint=last)
+    _save(trainer, source, output, recipe)
+    return output
+
+
+def _arguments(recipe: Recipe, output: Path) -> TrainingArguments:
+    given = dict(recipe.trainer)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    batch = int(given.pop("per_device_train_batch_size", 1))
+    steps = max(1, round((recipe.effective_batch or 1) / (batch * processes)))
+    ours: dict[str, Any] = {
+        "output_dir": str(output),
+        "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": steps,
+        "num_train_epochs": recipe.epochs,
+        "learning_rate": recipe.learning_rate,
+        "warmup_steps": recipe.warmup_steps,
+        "lr_scheduler_type": "cosine",
+        "seed": recipe.seed,
+        "bf16": torch.cuda.is_available(),
+        "remove_unused_columns": False,
+        "save_total_limit": 2,
+        "report_to": [],
+    }
+    return TrainingArguments(**{**ours, **given})
+
+
+def _with_lora(model: Any, recipe: Recipe) -> Any:
+    peft = require("peft", "train", purpose="LoRA")
+    settings = {"r": 16, "alpha": 32, "dropout": 0.0, **(recipe.lora or {})}
+    found = peft.get_peft_model(
+        model,
+        peft.LoraConfig(
+            r=settings["r"],
+            lora_alpha=settings["alpha"],
+            lora_dropout=settings["dropout"],
+            target_modules=_LORA_TARGETS,
+        ),
+    )
+    if recipe.train_vision:
+        found.base_model.model.model.visual.requires_grad_(True)
+    return found
+
+
+def _save(trainer: Trainer, source: Path, output: Path, recipe: Recipe) -> None:
+    """Write the trained weights, LoRA merged, with the files of the checkpoint that training started from."""
+    if recipe.lora is not None:
+        state: dict[str, Tensor] | None = None
+        model = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
+    else:
+        state = trainer.accelerator.get_state_dict(trainer.model)  # gathers what FSDP has spread
+        model = trainer.accelerator.unwrap_model(trainer.model)
+    if not trainer.is_world_process_zero():
+        return
+    model.save_pretrained(output, state_dict=state)
+    for pattern in _COPIED:
+        for file in source.glob(pattern):
+            shutil.copy(file, output / file.name)
+    before = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((output / "config.json").read_text(encoding="utf-8"))
+    config["architectures"] = before.get("architectures", ["Qwen3VLForConditionalGeneration"])
+    own = dict(before.get("ziprerank", {}))
+    own.pop("random_weights", None)
+    own.setdefault("scorer", "listwise")
+    own.setdefault("max_side", 1024)
+    if recipe.max_side is not None:
+        own["max_side"] = recipe.max_side
+    config["ziprerank"] = own
+    (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
