@@ -42,6 +42,14 @@ MAY = {
     "server": {*PAGES, "types", "errors", "options", "sizes", "wire", "answers", "server"},
     "connect": {"local", "remote", "types", "options"},
     **{name: {*PAGES, "types", "errors"} for name in PAGES - {"page"}},
+    "pagenumbers": {"pdf", "errors"},
+    "hints": {"page", "pagenumbers", "errors"},
+    "sources": {*PAGES, "hints", "pagenumbers", "options", "errors"},
+    "documents": {*PAGES, "connect", "hints", "sources", "windows", "options", "types", "errors"},
+    "settings": {"documents", "sources", "options", "types"},
+    "llama_index": {"settings", "documents", "hints", "pagenumbers", "options", "errors"},
+    "langchain": {"settings", "documents", "hints", "pagenumbers", "errors"},
+    "haystack": set(),
 }
 SKINS = {"llama_index": "llama_index", "langchain": "langchain_core", "haystack": "haystack"}
 

@@ -92,6 +92,7 @@ def test_pages_of_all_kinds_are_found(tmp_path: Path, pdf: Path) -> None:
         ({"image": {"url": "x"}}, PageError, "holds a dict"),
         ({"image": b"nothing"}, PageError, "no image"),
         ({"image_url": "https://example.org/a.png"}, PageAccessError, "allow_urls"),
+        ({"image_path": "https://example.org/a.png"}, PageAccessError, "allow_urls"),
     ],
     ids=str,
 )

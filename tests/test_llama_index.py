@@ -162,11 +162,12 @@ def test_more_kinds_of_nodes(tmp_path: Path, pdf: Path) -> None:
             PageAccessError,
             "allow",
         ),
+        (ImageNode(id_="n1", image_path="https://example.org/a.png"), PageAccessError, "allow_urls"),
         (ImageNode(id_="n1", image_path="/nowhere/a.png"), PageError, "no file"),
         (ImageNode(id_="n1"), PageError, "no page image and no text"),
         (Node(id_="n1", audio_resource=MediaResource(data=b"la")), PageError, "no page image and no text"),
     ],
-    ids=["base64", "url", "resource url", "path", "empty", "audio"],
+    ids=["base64", "url", "resource url", "url as path", "path", "empty", "audio"],
 )
 def test_nodes_without_a_page(node: BaseNode, error: type[PageError], part: str) -> None:
     with pytest.raises(error, match=rf"document 'n1'.*{part}"):
@@ -287,11 +288,13 @@ def test_serialisation() -> None:
             ZipRerank(**live).to_dict()
 
 
+def test_a_server_is_named_without_its_password() -> None:
+    assert ZipRerank(url="https://me:secret@example.org/rank")._documents().name == "https://example.org/rank"
+
+
 def test_settings_that_change_count_at_the_next_call() -> None:
-    ranker = ZipRerank(reranker=Recorder())
+    ranker = ZipRerank(reranker=Recorder(), top_n=2)
     nodes = [NodeWithScore(node=TextNode(text=f"words {place}")) for place in range(3)]
-    ranker.top_n = 2
-    assert len(ranker.postprocess_nodes(nodes, query_str=QUERY)) == 2
     ranker.top_n = 0
     with pytest.raises(ValueError, match="top_n=0"):
         ranker.postprocess_nodes(nodes, query_str=QUERY)

@@ -16,6 +16,7 @@ from ziprerank_integrations.hints import Hints
 from ziprerank_integrations.options import DEFAULT_MODEL, OnError, check_query, check_top_n, choice, number
 from ziprerank_integrations.sources import PageFinder, TextFallback
 from ziprerank_integrations.types import Page, Ranking, Reranker
+from ziprerank_integrations.urls import short
 
 Document = TypeVar("Document")
 
@@ -109,7 +110,8 @@ class DocumentRanker:
         """What ranks, for events and traces."""
         if self._ready is not None:
             return str(getattr(self._ready, "model", type(self._ready).__name__))
-        return str(self._target["model"] if self._target["url"] is None else self._target["url"])
+        url = self._target["url"]
+        return str(self._target["model"]) if url is None else short(url)
 
     def reranker(self) -> Reranker:
         """Give what ranks, shared by all who ask for the same. Loads nothing."""

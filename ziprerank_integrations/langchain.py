@@ -105,17 +105,18 @@ def _hints(document: Document) -> Hints:
     said: dict[Any, Any] = document.metadata
     image = Hint("metadata['image']", said.get("image"))
     place = _is_place(image.value)
+    files = [*([image] if place else []), Hint("metadata['image_path']", said.get("image_path"))]
     return Hints(
         id=document.id if document.id is not None else f"{document.page_content[:40]}…",
         text=document.page_content,
         images=[] if place else [image],
-        files=[*([image] if place else []), Hint("metadata['image_path']", said.get("image_path"))],
+        files=files,
         paths=[Hint(f"metadata[{name!r}]", said.get(name), sure=False) for name in ("file_path", "source")],
         numbers=[
             PageNumber("metadata['page']", said.get("page"), "from 0"),
             PageNumber("metadata['page_number']", said.get("page_number")),
         ],
-        urls=[*([image] if place else []), Hint("metadata['image_url']", said.get("image_url"))],
+        urls=[*files, Hint("metadata['image_url']", said.get("image_url"))],
     )
 
 

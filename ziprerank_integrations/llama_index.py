@@ -124,20 +124,21 @@ def _hints(scored: NodeWithScore) -> Hints:
     node = scored.node
     said = node.metadata
     image, path, url = _own(node)
+    captioned = Hint("metadata['image_path']", said.get("image_path"))
     # PyMuPDFReader puts the page's number into "source"; elsewhere that is a file or an address.
     source = said.get("source")
     return Hints(
         id=node.node_id,
         text=node.get_content(metadata_mode=MetadataMode.NONE),
         images=[image],
-        files=[path, Hint("metadata['image_path']", said.get("image_path"))],
+        files=[path, captioned],
         paths=[Hint("metadata['file_path']", said.get("file_path"), sure=False)],
         numbers=[
             PageNumber("metadata['page_label']", said.get("page_label"), "label"),
             PageNumber("metadata['page_number']", said.get("page_number")),
             PageNumber("metadata['source']", source if whole_number(source) is not None else None),
         ],
-        urls=[url],
+        urls=[url, path, captioned],
     )
 
 
