@@ -40,7 +40,7 @@ class ServerSettings:
     max_text_chars: int = 50_000
     max_image_pixels: int = 64_000_000
     max_pdf_pages: int = 200
-    max_query_chars: int = 20_000
+    max_query_chars: int = 100_000
     max_waiting: int = 64
     max_waiting_bytes: int = 2**30
     timeout: float = 60.0
