@@ -80,6 +80,7 @@ class Call:
         plan = windows.spans(len(self._pages), window, stride)
         with pdf.session(), Progress(self._options.show_progress, len(self._pages), len(plan)) as bar:
             self._bar = bar
+            self._name()
             slid, readable = self._slide(window, stride)
         order = [readable[place] for place in slid.order]
         logits = {readable[place]: logit for place, logit in enumerate(slid.logits)}
@@ -98,7 +99,18 @@ class Call:
             for rank, (index, score) in enumerate(zip([*order, *failed], scores, strict=True), 1)
         )
         total = (time.perf_counter() - begin) * 1e3
-        return Ranking(items[:top_n], self._query, self._model, self._usage(total))
+        return Ranking(items[:top_n], self._query, self._model, self._usage(total), self._sizes.max_side)
+
+    def _name(self) -> None:
+        """Name all pages, which reads their files: what is not there is told before anything is computed."""
+        with self._clock.stage("render"):
+            for index, page in enumerate(self._pages):
+                try:
+                    self._keys[index] = self._runtime.key(page, self._sizes)
+                except PageError as error:
+                    if self._options.on_error == "raise":
+                        raise
+                    self._failed[index] = error
 
     def _slide(self, window: int, stride: int) -> tuple[windows.Slid, list[int]]:
         """Slide over the pages that can be read, anew whenever one turns out not to be."""
@@ -154,13 +166,7 @@ class Call:
 
     def _features(self, indices: list[int]) -> list[PageFeatures]:
         """Give the features of a window's pages: held from the last window, cached, or from the tower."""
-        keys: dict[int, str] = {}
-        bad: dict[int, PageError] = {}
-        for index in indices:
-            try:
-                keys[index] = self._key(index)
-            except PageError as error:
-                bad[index] = error
+        keys = {index: self._keys[index] for index in indices}
         ready: dict[str, PageFeatures] = {}
         missing: dict[str, Page] = {}
         for index, key in keys.items():
@@ -178,9 +184,10 @@ class Call:
             else:
                 missing[key] = self._pages[index]
         encoded = self._runtime.encode(missing, self._sizes, self._clock, self._bar.page)
+        bad: dict[int, PageError] = {}
         for key, outcome in encoded.items():
             if isinstance(outcome, PageError):
-                bad.update((index, outcome) for index in indices if keys.get(index) == key)
+                bad.update((index, outcome) for index in indices if keys[index] == key)
             else:
                 self._counts["encoded"] += 1
                 ready[key] = outcome
@@ -192,9 +199,3 @@ class Call:
             self._failed.update(bad)
             raise _Unreadable
         return [ready[keys[index]] for index in indices]
-
-    def _key(self, index: int) -> str:
-        # Once a call: naming a PIL image means reading all of its pixels.
-        if index not in self._keys:
-            self._keys[index] = self._runtime.key(self._pages[index], self._sizes)
-        return self._keys[index]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ziprerank_integrations.errors import PageError
 
+# What pages come as. Pillow reads more, and for some of it starts programs: Ghostscript for EPS.
+_FORMATS = (
+    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA"),
+    *("QOI", "PCX", "SGI", "ICNS"),
+)
+_OPENING = threading.Lock()
 _MAX_ASPECT = 200
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
@@ -30,10 +37,7 @@ def decode(data: bytes, label: str, max_pixels: int | None = None) -> Image.Imag
     if not data:
         raise PageError(label, "the file is empty")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns between one and two times its own limit; ours is checked below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+        image = _open(data)
     except Image.DecompressionBombError as error:
         raise PageError(label, f"the image is too large: {error}") from error
     except UnidentifiedImageError as error:
@@ -42,6 +46,15 @@ def decode(data: bytes, label: str, max_pixels: int | None = None) -> Image.Imag
     except Exception as error:  # Pillow's plugins raise whatever they stumble over
         raise PageError(label, f"the image cannot be opened: {error}") from error
     return normalize(image, label, max_pixels)
+
+
+def _open(data: bytes) -> Image.Image:
+    # The filters of warnings are the process's: two threads that set and restore them can leave them changed.
+    with _OPENING, warnings.catch_warnings():
+        # Pillow warns between one and two times its own limit; ours is checked later.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        Image.init()
+        return Image.open(io.BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN])
 
 
 def check_size(width: float, height: float, label: str, max_pixels: int | None) -> None:
@@ -85,7 +98,7 @@ def normalize(image: Image.Image, label: str, max_pixels: int | None = None) -> 
     except PageError:
         raise
     except Exception as error:  # truncated and damaged files raise OSError, SyntaxError, struct.error, …
-        raise PageError(label, f"the image data are broken: {error}") from error
+        raise PageError(label, f"the image data are broken: {error or type(error).__name__}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -117,9 +130,7 @@ def _stretch(image: Image.Image) -> Image.Image:
 def is_image(data: bytes) -> bool:
     """Tell whether bytes begin as an image that Pillow knows, without decoding it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            Image.open(io.BytesIO(data)).close()
+        _open(data).close()
     except Image.DecompressionBombError:
         return True  # an image, if one that decoding will refuse
     except Exception:

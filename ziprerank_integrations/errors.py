@@ -10,6 +10,12 @@ class ZipRerankError(Exception):
     """Base class of every error that this package raises on purpose."""
 
 
+def one_line(text: object) -> str:
+    """Give a text on one line, with nothing in it that steers a terminal: names come from strangers."""
+    flat = " ".join(str(text).split())
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in flat)
+
+
 class CheckpointError(ZipRerankError, ValueError):
     """A folder or repository that cannot be used as a model: wrong architecture, weights or tokenizer."""
 
@@ -32,10 +38,12 @@ class PageError(ZipRerankError, ValueError):
     """
 
     def __init__(self, page: str, reason: str, tried: str | None = None) -> None:
-        self.page = page
-        self.reason = " ".join(str(reason).split())
-        self.tried = tried
-        super().__init__(f"{page}: {self.reason}" + (f" (tried: {tried})" if tried is not None else ""))
+        self.page = one_line(page)
+        self.reason = one_line(reason)
+        self.tried = None if tried is None else one_line(tried)
+        super().__init__(
+            f"{self.page}: {self.reason}" + (f" (tried: {self.tried})" if tried is not None else "")
+        )
 
     def __reduce__(self) -> tuple[type[PageError], tuple[str, str, str | None]]:
         return type(self), (self.page, self.reason, self.tried)

@@ -22,25 +22,38 @@ def read(path: str) -> bytes:
         raise _unreadable(path, error) from error
 
 
+def state(path: str) -> tuple[str, int, int, int, int]:
+    """Tell a file as it is now from what it was or will be: its path, times, size and inode.
+
+    Raises:
+        PageError: If it is not there.
+    """
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return os.path.abspath(path), found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
 def digest(path: str) -> str:
-    """Name a file by its content (SHA-256, hex). Read again only when its size or time has changed.
+    """Name a file by its content (SHA-256, hex). Read again only when the file has changed.
 
     Raises:
         PageError: If it cannot be read.
     """
-    try:
-        state = os.stat(path)
-        return _digest(os.path.abspath(path), state.st_mtime_ns, state.st_size, state.st_ino)
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    return _digest(state(path))
 
 
 @functools.lru_cache(maxsize=4096)
-def _digest(path: str, time_ns: int, size: int, inode: int) -> str:
+def _digest(of: tuple[str, int, int, int, int]) -> str:
+    path = of[0]
     found = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(2**20):
-            found.update(part)
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(2**20):
+                found.update(part)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return found.hexdigest()
 
 

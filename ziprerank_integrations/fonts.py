@@ -75,6 +75,7 @@ def runs(text: str, px: int) -> list[tuple[Font, str]]:
     return [(fonts(px)[place], part) for place, part in found]
 
 
+@functools.lru_cache(maxsize=65536)
 def width(text: str, px: int) -> float:
     """Measure a line in pixels."""
     return sum(font.getlength(part) for font, part in runs(text, px))

@@ -165,7 +165,7 @@ class ZipReranker:
     async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
         """Rank pages without holding up the event loop. See `rerank`."""
         work = functools.partial(contextvars.copy_context().run, self.rerank, query, pages, top_n=top_n)
-        return await asyncio.get_running_loop().run_in_executor(self._engine.threads, work)
+        return await asyncio.wrap_future(self._engine.submit(work))
 
     def with_options(self, **options: Any) -> ZipReranker:
         """Give a reranker with other options of a call, on the same weights and cache.

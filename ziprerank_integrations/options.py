@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Literal
 
 from ziprerank_integrations.prompts import LETTERS
@@ -38,20 +40,24 @@ class CallOptions:
     show_progress: bool = False
 
     def __post_init__(self) -> None:
-        number("keep_ratio", self.keep_ratio)
-        if not 0 < self.keep_ratio <= 1:  # also refuses NaN
+        if not 0 < number("keep_ratio", self.keep_ratio) <= 1:
             raise ValueError(f"keep_ratio={self.keep_ratio!r} is outside (0, 1]")
         choice("interaction", self.interaction, ("prompt", "query", "contextual"))
-        integer("window", self.window)
-        if not 2 <= self.window <= len(LETTERS):
+        if not 2 <= integer("window", self.window) <= len(LETTERS):
             raise ValueError(f"window={self.window!r} is outside [2, {len(LETTERS)}]")
-        integer("stride", self.stride)
-        if not 1 <= self.stride < self.window:
-            raise ValueError(f"stride={self.stride!r} is outside [1, window), where window={self.window}")
+        if not 1 <= integer("stride", self.stride) < self.window:
+            raise ValueError(
+                f"stride={self.stride!r} is outside [1, window), where window={self.window}; "
+                "a smaller window needs a smaller stride"
+            )
         if self.max_side is not None:
             check_max_side(self.max_side)
         choice("on_error", self.on_error, ("raise", "last"))
         flag("show_progress", self.show_progress)
+        # numpy's numbers are numbers, but they are no JSON.
+        for name, kind in (("keep_ratio", float), ("window", int), ("stride", int), ("max_side", int)):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else kind(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +86,9 @@ class EngineOptions:
         if self.dtype is not None:
             choice("dtype", self.dtype, DTYPES)
         choice("attention", self.attention, ("auto", "sdpa", "flash", "eager"))
-        integer("cache_bytes", self.cache_bytes)
-        if self.cache_bytes < 0:
+        if integer("cache_bytes", self.cache_bytes) < 0:
             raise ValueError(f"cache_bytes={self.cache_bytes!r} is negative; 0 turns the cache off")
-        integer("max_image_pixels", self.max_image_pixels)
-        if self.max_image_pixels < 1:
+        if integer("max_image_pixels", self.max_image_pixels) < 1:
             raise ValueError(f"max_image_pixels={self.max_image_pixels!r} is outside [1, ∞)")
 
 
@@ -98,8 +102,7 @@ def check_max_side(value: Any) -> None:
     Raises:
         ValueError: If it is none.
     """
-    integer("max_side", value)
-    if value < _GRID or value % _GRID:
+    if integer("max_side", value) < _GRID or value % _GRID:
         raise ValueError(f"max_side={value!r} is no positive multiple of {_GRID}")
 
 
@@ -142,16 +145,21 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, allowed))}")
 
 
-def integer(name: str, value: Any) -> None:
-    """Refuse what is no whole number (True and False are none)."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name}={value!r} is no whole number")
+def integer(name: str, value: Any) -> int:
+    """Give a whole number, numpy's included, as an int. Refuse anything else; True and False are none."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError as error:
+        raise ValueError(f"{name}={value!r} is no whole number") from error
 
 
-def number(name: str, value: Any) -> None:
-    """Refuse what is no number."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value):
+def number(name: str, value: Any) -> float:
+    """Give a number, numpy's included, as a float. Refuse anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
         raise ValueError(f"{name}={value!r} is no number")
+    return float(value)
 
 
 def flag(name: str, value: Any) -> None:

@@ -92,9 +92,21 @@ class PilImage:
     def __init__(self, image: Image.Image, label: str) -> None:
         self._image = image
         self.label = label
+        self._broken: str | None = None
+        try:
+            # An image that was opened and not read yet is read now: its file may be closed later, and several
+            # threads must not read it at once. What goes wrong is told when the page is used.
+            image.load()
+        except Exception as error:
+            self._broken = str(error) or type(error).__name__
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise PageError(self.label, f"the image data are broken: {self._broken}")
 
     def fingerprint(self) -> str:
         """Name the pixels as they are now."""
+        self._check()
         try:
             image = self._image
             palette = image.palette.tobytes() if image.palette is not None else b""
@@ -102,11 +114,14 @@ class PilImage:
                 (image.mode, image.size, image.info.get("transparency"), image.getexif().get(0x0112))
             )
             return _named("pixels", extra.encode(), palette, image.tobytes())
-        except Exception as error:  # a lazily opened, damaged file
-            raise PageError(self.label, f"the image data are broken: {error}") from error
+        except Exception as error:
+            raise PageError(
+                self.label, f"the image data are broken: {error or type(error).__name__}"
+            ) from error
 
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
         """Convert the image."""
+        self._check()
         return fit(normalize(self._image, self.label, max_pixels), size)
 
 

@@ -73,6 +73,9 @@ class Page:
         """The page's number in its PDF, from 1, if it comes from one."""
         return self.origin.number
 
+    def __repr__(self) -> str:
+        return f"<Page {self.source!r}>"
+
     def fingerprint(self) -> str:
         """Name the page's content (a hex digest). Raises `PageError` where the content cannot be read."""
         return self.origin.fingerprint()

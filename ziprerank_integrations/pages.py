@@ -7,7 +7,7 @@ import binascii
 import os
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from PIL import Image
 
@@ -16,6 +16,7 @@ from ziprerank_integrations import urls
 from ziprerank_integrations.decode import is_image
 from ziprerank_integrations.errors import PageAccessError, PageError
 from ziprerank_integrations.files import inside
+from ziprerank_integrations.options import integer
 from ziprerank_integrations.origins import ImageBytes, ImageFile, PdfPage, PilImage, Text, Url
 from ziprerank_integrations.page import PageSource
 
@@ -79,7 +80,7 @@ def from_data_uri(uri: str) -> bytes:
         raise PageError(repr(uri[:40]), "is no data URI: it has no comma")
     if not header.lower().rstrip().endswith(";base64"):
         return unquote_to_bytes(body)
-    data = from_base64(body)
+    data = from_base64(unquote(body))
     if data is None:
         raise PageError(repr(uri[:40]), "its base64 is broken")
     return data
@@ -88,7 +89,8 @@ def from_data_uri(uri: str) -> bytes:
 def from_base64(text: str) -> bytes | None:
     """Give the bytes that base64 text stands for, None if it is no base64."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True) or None
+        bare = "".join(text.split()).rstrip("=")
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True) or None
     except (binascii.Error, ValueError):
         return None
 
@@ -108,7 +110,7 @@ def pdf_source(
     pdf: Pathish | bytes, number: int, *, name: str | None = None, root_path: Pathish | None = None
 ) -> PageSource:
     """See `Page.from_pdf_page`."""
-    return PdfPage(pdf_file(pdf, name=name, root_path=root_path), number)
+    return PdfPage(pdf_file(pdf, name=name, root_path=root_path), integer("number", number))
 
 
 def pdf_sources(
@@ -142,6 +144,8 @@ def select(pages: str, count: int, label: str) -> list[int]:
         ValueError: If it is no such selection.
         PageError: If a number is out of range.
     """
+    if not isinstance(pages, str):
+        raise TypeError(f"pages is a selection such as '2-5,9', not a {type(pages).__name__}")
     chosen: dict[int, None] = {}
     for part in pages.split(","):
         match = _RANGE.fullmatch(part.strip())

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from PIL import Image
 
-from ziprerank_integrations.errors import MissingDependencyError, PageError
-from ziprerank_integrations.files import digest
+from ziprerank_integrations.errors import MissingDependencyError, PageError, ZipRerankError
+from ziprerank_integrations.files import digest, state
 
 _LOCK = threading.RLock()
 _COUNT = threading.Lock()
@@ -108,7 +108,7 @@ class PdfFile:
         Raises:
             PageError: If there is no such page.
         """
-        with self._document() as document:
+        with self._document(number) as document:
             return document.size(self._index(document, number))
 
     def render(self, number: int, width: int, height: int) -> Image.Image:
@@ -117,12 +117,8 @@ class PdfFile:
         Raises:
             PageError: If there is no such page or it cannot be drawn.
         """
-        with self._document() as document:
-            index = self._index(document, number)
-            try:
-                return document.render(index, width, height)
-            except Exception as error:  # the libraries raise bare RuntimeErrors for broken pages
-                raise PageError(f"{self.label}, page {number}", f"cannot be drawn: {error}") from error
+        with self._document(number) as document:
+            return document.render(self._index(document, number), width, height)
 
     def _index(self, document: Document, number: int) -> int:
         if not 1 <= number <= len(document):
@@ -132,10 +128,16 @@ class PdfFile:
         return number - 1
 
     @contextmanager
-    def _document(self) -> Iterator[Document]:
+    def _document(self, number: int | None = None) -> Iterator[Document]:
         # The session is the outer one: whoever holds the lock has a session open, see `session`.
         with session(), _LOCK:
-            yield _POOL.get(self)
+            try:
+                yield _POOL.get(self)
+            except ZipRerankError:
+                raise
+            except Exception as error:  # of broken files the libraries raise errors of many kinds
+                where = self.label if number is None else f"{self.label}, page {number}"
+                raise PageError(where, f"is broken: {error or type(error).__name__}") from error
 
     def open(self) -> Document:
         """Open the file with the library at hand. Use the other methods instead; they hold the lock.
@@ -156,7 +158,8 @@ class _Pool:
         self.documents: OrderedDict[object, tuple[Document, PdfFile]] = OrderedDict()
 
     def get(self, file: PdfFile) -> Document:
-        key: object = file.path if file.path is not None else id(file.data)
+        # A file that was replaced meanwhile is another file.
+        key: object = state(file.path) if file.path is not None else id(file.data)
         if key in self.documents:
             self.documents.move_to_end(key)
             return self.documents[key][0]
@@ -189,8 +192,9 @@ def session() -> Iterator[None]:
         with _COUNT:
             _POOL.sessions -= 1
             last = _POOL.sessions == 0
-        # If another thread holds the lock by now, it has a session of its own and will close the files.
-        if last and _LOCK.acquire(blocking=False):
+        # If another thread holds the lock by now, it has a session of its own and will close the files. One
+        # that came and went while this one held it could not, so look again after letting go.
+        while last and _POOL.sessions == 0 and _POOL.documents and _LOCK.acquire(blocking=False):
             try:
                 if _POOL.sessions == 0:
                     _POOL.close()

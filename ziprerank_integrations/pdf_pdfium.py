@@ -31,6 +31,8 @@ class PdfiumDocument:
         except Exception as error:
             raise PageError(label, f"is no readable PDF: {error}") from error
 
+        self._document.init_forms()
+
     def __len__(self) -> int:
         return len(self._document)
 
@@ -51,6 +53,11 @@ class PdfiumDocument:
             bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
             # pypdfium2's own render() takes one scale for both axes; this call stretches to a box.
             pdfium_c.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, pdfium_c.FPDF_ANNOT)
+            if self._document.formenv is not None:
+                # What was filled into a form is no part of the page itself.
+                pdfium_c.FPDF_FFLDraw(
+                    self._document.formenv, bitmap, page, 0, 0, width, height, 0, pdfium_c.FPDF_ANNOT
+                )
             image: Image.Image = bitmap.to_pil().convert("RGB").copy()
             return image
         finally:

@@ -26,6 +26,7 @@ _INK = (28, 33, 40)
 _GREY = (104, 112, 122)
 _LINE = (203, 209, 216)
 _BLUE = (26, 82, 133)
+_MAX_SIDE = 1024  # where the ranking does not tell
 _VEIL = (205, 214, 226)
 _FAULT = (250, 238, 236)
 _FAULT_INK = (140, 40, 30)
@@ -99,7 +100,8 @@ def sheet(ranking: Ranking, *, top: int = 5) -> Image.Image:
     rows: list[Image.Image] = []
     best = shown[0].score if shown else 1.0
     for start in range(0, len(shown), columns):
-        cards = [_card(item, card, best) for item in shown[start : start + columns]]
+        side = _MAX_SIDE if ranking.max_side is None else ranking.max_side
+        cards = [_card(item, card, best, side) for item in shown[start : start + columns]]
         row = Image.new("RGB", (width, max(drawn.height for drawn in cards) + _GAP), _PAPER)
         for place, drawn in enumerate(cards):
             row.paste(drawn, (_MARGIN + place * (card + _GAP), 0))
@@ -129,11 +131,11 @@ def _note(ranking: Ranking, shown: Sequence[RankedPage]) -> str:
     return " · ".join(parts)
 
 
-def _card(item: RankedPage, width: int, best: float) -> Image.Image:
+def _card(item: RankedPage, width: int, best: float, max_side: int) -> Image.Image:
     """Draw one place of the ranking: rank and score, a bar, the names, the page."""
     # Narrow cards of a long sheet get smaller type.
     small, large = (_SMALL, _RANK) if width >= 280 else (max(13, width // 12), max(20, width // 8))
-    page = _page(item, width)
+    page = _page(item, width, max_side)
     names = [*_wrap(_name(item), small, width, 2), _detail(item)]
     step = round(small * 1.4)
     top = large + 2 * _PAD + 6 + step * len(names) + _PAD
@@ -166,17 +168,22 @@ def _detail(item: RankedPage) -> str:
     return " · ".join(parts) if parts else " "
 
 
-def _page(item: RankedPage, width: int) -> Image.Image:
+def _page(item: RankedPage, width: int, max_side: int) -> Image.Image:
     """Draw the page to fit the card, in a thin frame; a page that cannot be drawn as a box that says why."""
     if item.error is not None:
         return _placeholder("not ranked", item.error, width)
 
-    def fit(height: float, wide: float, scalable: bool) -> tuple[int, int]:
-        scale = min((width - 2) / wide, (width * _TALLEST - 2) / height)
+    def seen(height: float, wide: float, scalable: bool) -> tuple[int, int]:
+        scale = max_side / max(height, wide)
+        scale = scale if scalable else min(1.0, scale)
         return max(1, round(height * scale)), max(1, round(wide * scale))
 
     try:
-        image = item.page.image(fit)
+        # As the model saw it, then shrunk: a text page drawn anew for the card would have other lines.
+        image = item.page.image(seen)
+        scale = min((width - 2) / image.width, (width * _TALLEST - 2) / image.height)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.LANCZOS)
     except (ZipRerankError, OSError, ValueError) as error:
         # The page was ranked: a file that has been moved since then is no reason to lose the picture.
         return _placeholder("cannot be drawn", str(error), width)

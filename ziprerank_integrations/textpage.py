@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
@@ -155,38 +156,38 @@ def _up(pixels: float) -> int:
 
 
 def _wrap(text: str, canvas: _Canvas) -> list[str]:
-    room = canvas.column
+    """Break a text into lines, at least one more than fit if not all of them do."""
+    room, enough = canvas.column, canvas.rows * canvas.columns + 1
     space = fonts.width(" ", canvas.px)
     lines: list[str] = []
     for paragraph in text.expandtabs(4).splitlines():
         line, used = "", 0.0
-        for word in paragraph.split(" "):
-            wide = fonts.width(word, canvas.px)
-            if line and used + space + wide <= room:
-                line, used = f"{line} {word}", used + space + wide
-                continue
-            if line:
-                lines.append(line)
-            while wide > room:
-                # A word longer than the line (a URL, Chinese) is broken where the line ends.
-                fit = _fitting(word, room, canvas.px)
-                lines.append(word[:fit])
-                word = word[fit:]
-                wide = fonts.width(word, canvas.px)
-            line, used = word, wide
+        for piece in paragraph.split(" "):
+            for word, wide in _pieces(piece, room, canvas.px):
+                if line and used + space + wide <= room:
+                    line, used = f"{line} {word}", used + space + wide
+                    continue
+                if line:
+                    lines.append(line)
+                line, used = word, wide
+            if len(lines) >= enough:
+                return lines
         lines.append(line)
     while lines and not lines[-1].strip():
         lines.pop()
     return lines
 
 
-def _fitting(word: str, room: float, px: int) -> int:
-    """Give how many characters of ``word``, at least one, fit into ``room`` pixels."""
-    low, high = 1, len(word)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fonts.width(word[:middle], px) <= room:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def _pieces(word: str, room: float, px: int) -> Iterator[tuple[str, float]]:
+    """Break a word that is longer than the line (a URL, Chinese) where lines end; give pieces and widths."""
+    if len(word) * px < room or (len(word) < 200 and fonts.width(word, px) <= room):
+        yield word, fonts.width(word, px)
+        return
+    start, used = 0, 0.0
+    for place, letter in enumerate(word):
+        wide = fonts.width(letter, px)
+        if used + wide > room and place > start:
+            yield word[start:place], used
+            start, used = place, 0.0
+        used += wide
+    yield word[start:], used

@@ -102,12 +102,14 @@ class Ranking(Sequence[RankedPage]):
         query: What was asked.
         model: What ranked.
         usage: What it cost; None where a remote server does not tell.
+        max_side: The longest edge in pixels at which pages entered the model, where that is known.
     """
 
     items: tuple[RankedPage, ...]
     query: str
     model: str
-    usage: Usage | None = None
+    usage: Usage | None = field(default=None, compare=False)
+    max_side: int | None = None
 
     def __len__(self) -> int:
         return len(self.items)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import httpx
 
-from ziprerank_integrations.errors import PageAccessError, PageError
+from ziprerank_integrations.errors import PageAccessError, PageError, one_line
 
 _REDIRECTS = 5
 
@@ -30,11 +33,11 @@ def check_url(url: str) -> None:
 
 
 def short(url: str) -> str:
-    """Give a URL as a label: without credentials and query, at most 120 characters."""
-    bare = url.split("?", 1)[0].split("#", 1)[0]
-    scheme, separator, rest = bare.partition("://")
-    host, slash, path = rest.partition("/")
-    bare = f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+    """Give a URL as a label: without credentials, query and fragment, at most 120 characters."""
+    bare = one_line(url).split("?", 1)[0].split("#", 1)[0]
+    scheme, separator, rest = bare.rpartition("://")
+    # Everything before the last @ may be a password, wherever a slash in it makes it look like a path.
+    bare = f"{scheme}{separator}{rest.rpartition('@')[2]}"
     return bare if len(bare) <= 120 else bare[:119] + "…"
 
 
@@ -60,7 +63,10 @@ def fetch(url: str, *, max_bytes: int, timeout: float, allow_private: bool = Fal
         check_url(url)
         try:
             outcome = _get(httpx.URL(url), max_bytes, deadline, allow_private)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, RuntimeError) as error:
+            # A RuntimeError is httpx's word for a client that was closed at the deadline.
+            if time.monotonic() >= deadline:
+                raise PageError(short(url), "took too long") from error
             raise PageError(short(url), f"cannot be fetched: {error or type(error).__name__}") from error
         if isinstance(outcome, bytes):
             return outcome
@@ -75,28 +81,40 @@ def _get(url: httpx.URL, max_bytes: int, deadline: float, allow_private: bool) -
         raise PageError(short(str(url)), "took too long")
     host = url.netloc.decode("ascii").rpartition("@")[2]
     pinned = url.copy_with(host=address)
+    # Compressed answers are not asked for: a few hundred bytes of one can be gigabytes of zeros.
+    headers = {"Host": host, "Accept": "image/*", "Accept-Encoding": "identity"}
     with (
         httpx.Client(trust_env=False, timeout=left, follow_redirects=False) as client,
-        client.stream(
-            "GET",
-            pinned,
-            headers={"Host": host, "Accept": "image/*"},
-            # The certificate is checked against the name, not against the address.
-            extensions={"sni_hostname": url.host},
-        ) as response,
+        _until(deadline, client),
+        # The certificate is checked against the name, not against the address.
+        client.stream("GET", pinned, headers=headers, extensions={"sni_hostname": url.host}) as response,
     ):
         if response.has_redirect_location:
             return url.join(response.headers["location"])
         if response.status_code != 200:
             raise PageError(short(str(url)), f"answered with status {response.status_code}")
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise PageError(short(str(url)), "answered with a compressed body, which was not asked for")
         body = bytearray()
-        for part in response.iter_bytes(65536):
+        for part in response.iter_raw():
             body += part
             if len(body) > max_bytes:
                 raise PageError(short(str(url)), f"is larger than {max_bytes:,} bytes")
             if time.monotonic() > deadline:
                 raise PageError(short(str(url)), "took too long")
         return bytes(body)
+
+
+@contextmanager
+def _until(deadline: float, client: httpx.Client) -> Iterator[None]:
+    """Close the connection at the deadline: a read's own timeout starts again with every byte."""
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), client.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _address(url: httpx.URL, allow_private: bool) -> str:
@@ -108,6 +126,16 @@ def _address(url: httpx.URL, allow_private: bool) -> str:
     return min(found, key=lambda address: (":" in address, address))
 
 
+_NOT_PUBLIC = [
+    ipaddress.ip_network(block)
+    for block in (
+        *("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15"),
+        *("2001::/23", "2001:db8::/32", "3fff::/20"),
+    )
+]
+_PUBLIC_V6 = ipaddress.ip_network("2000::/3")
+
+
 def _public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
@@ -117,4 +145,7 @@ def _public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             ip = inner
-    return ip.is_global and not ip.is_multicast
+        elif ip not in _PUBLIC_V6:
+            return False
+    blocked = any(ip.version == block.version and ip in block for block in _NOT_PUBLIC)
+    return ip.is_global and not ip.is_multicast and not blocked

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ziprerank_integrations.errors import ZipRerankError, require
+from ziprerank_integrations.errors import ZipRerankError, one_line, require
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -76,5 +76,5 @@ def _run(arguments: list[str]) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    sys.stderr.write(f"ziprerank: {' '.join(message.split())}\n")
+    sys.stderr.write(f"ziprerank: {one_line(message)}\n")
     return status

@@ -16,7 +16,7 @@ from rich.text import Text
 import ziprerank_integrations
 from ziprerank_integrations.cli.ranking import choose
 from ziprerank_integrations.engine.folder import Geometry, find, inspect
-from ziprerank_integrations.errors import ZipRerankError
+from ziprerank_integrations.errors import CheckpointError, ZipRerankError
 
 PARTS = {
     "torch": "local",
@@ -100,7 +100,13 @@ def describe(model: str | None) -> list[tuple[str, str]]:
         folder = _downloaded(chosen)
         if folder is None:
             return [*rows, ("", "not downloaded yet; the first use will say how much it is")]
-    return [*rows, *_geometry(inspect(folder))]
+    if model is not None:
+        return [*rows, *_geometry(inspect(folder))]
+    try:
+        return [*rows, *_geometry(inspect(folder))]
+    except CheckpointError as error:
+        # Nobody asked for this model: that half of it is in the hub's cache is no failure of this command.
+        return [*rows, ("", str(error))]
 
 
 def _downloaded(model: str) -> Path | None:

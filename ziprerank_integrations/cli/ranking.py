@@ -16,7 +16,7 @@ from rich.text import Text
 from ziprerank_integrations import report
 from ziprerank_integrations.cli.inputs import open_pages
 from ziprerank_integrations.engine.folder import TINY
-from ziprerank_integrations.errors import require
+from ziprerank_integrations.errors import one_line, require
 from ziprerank_integrations.options import DEFAULT_MODEL, CallOptions, check_query, check_top_n
 from ziprerank_integrations.types import RankedPage, Ranking
 
@@ -103,7 +103,7 @@ def choose(model: str | None, device: str | None) -> tuple[str, str | None]:
 
 def say(message: str) -> None:
     """Tell the person something that is not the result."""
-    typer.echo(f"ziprerank: {message}", err=True)
+    typer.echo(f"ziprerank: {one_line(message)}", err=True)
 
 
 def _print(ranking: Ranking) -> None:

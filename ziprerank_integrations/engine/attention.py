@@ -63,6 +63,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
     if kernel == "eager":
         return _eager(q, k, v, causal).transpose(1, 2).flatten(2)
     grouped = q.shape[1] != k.shape[1]
+    if grouped and q.is_cuda and q.dtype == torch.float32:
+        # There, the kernels that take groups as they are write the whole square of weights down.
+        groups = q.shape[1] // k.shape[1]
+        k, v, grouped = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1), False
     if not causal or length == 1:
         out = F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,8 +54,13 @@ def pick_device(device: str | None) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     asked = torch.device(device)
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(asked.type, True):
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+        "xpu": torch.xpu.device_count() if hasattr(torch, "xpu") else 0,
+    }
+    if (asked.index or 0) >= there.get(asked.type, 0):
         raise ValueError(f"device={device!r} is not available on this machine")
     return asked
 
@@ -84,6 +90,10 @@ def load(geometry: Geometry, device: str | None, dtype: str | None, attention: s
     folder = geometry.folder
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if tokenizer.chat_template is None and (folder / "chat_template.json").exists():
+            # Where processors of older versions of transformers kept it.
+            older = json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))
+            tokenizer.chat_template = older["chat_template"]
     except Exception as error:  # transformers and tokenizers raise many kinds
         raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {_line(error)}") from error
     try:
@@ -96,11 +106,15 @@ def load(geometry: Geometry, device: str | None, dtype: str | None, attention: s
     except Exception as error:
         raise CheckpointError(f"{folder}: the weights cannot be loaded: {_line(error)}") from error
     lacking = sorted(str(name) for name in (*report["missing_keys"], *report["mismatched_keys"]))
-    if lacking:
+    if lacking == ["lm_head.weight"] and getattr(model.config.text_config, "tie_word_embeddings", False):
+        # Tied according to the part of the configuration that transformers does not look at.
+        head = model.get_input_embeddings().weight.detach()
+    elif lacking:
         raise CheckpointError(
             f"{folder}: {len(lacking)} weights are missing or of another shape, e.g. {lacking[0]}"
         )
-    head = model.get_output_embeddings().weight.detach()
+    else:
+        head = model.get_output_embeddings().weight.detach()
     try:
         # Moved without its output layer: for 8B that saves 1.2 GB on the device.
         core = model.model.to(where)
@@ -144,13 +158,16 @@ def _line(error: Exception) -> str:
 
 @contextmanager
 def _no_progress() -> Iterator[None]:
-    # transformers draws a bar for the weights on stderr, also where nobody asked for one.
+    # transformers draws a bar for the weights on stderr, also where nobody asked for one, and a table of what
+    # does not fit, which is told in one line here.
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, loud = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
+        logging.set_verbosity(loud)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]

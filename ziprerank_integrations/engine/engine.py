@@ -6,8 +6,9 @@ Importing this file imports no torch; the first call does.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 from ziprerank_integrations.engine import collector, folder
 from ziprerank_integrations.errors import require
@@ -16,6 +17,8 @@ from ziprerank_integrations.options import EngineOptions
 if TYPE_CHECKING:
     from ziprerank_integrations.engine.folder import Geometry
     from ziprerank_integrations.engine.runtime import Runtime
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -53,14 +56,13 @@ class Engine:
         runtime = self._runtime
         return 0 if runtime is None else runtime.cache.nbytes
 
-    @property
-    def threads(self) -> ThreadPoolExecutor:
-        """The engine's own threads: two, so that one call can render while another computes."""
-        # Not the lock of loading: the event loop asks for this while a thread may be loading.
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Run work in one of the engine's two threads: one call can draw while another computes."""
+        # Not the lock of loading: the event loop comes here while a thread may be loading.
         with self._starting:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(2, thread_name_prefix="ziprerank")
-            return self._threads
+            return self._threads.submit(work)
 
     def load(self) -> Runtime:
         """Give the loaded model; the first call loads it, and whoever asks meanwhile waits for that.
@@ -96,7 +98,11 @@ class Engine:
         with self._loading:
             runtime, self._runtime = self._runtime, None
         if runtime is not None:
-            runtime.clear()
+            cache, release = runtime.cache, runtime.release
+            # The last reference goes first: memory in use cannot be given back.
+            del runtime
+            cache.clear()
+            release()
         with self._starting:
             threads, self._threads = self._threads, None
         if threads is not None:

@@ -106,24 +106,35 @@ def inspect(folder: Path) -> Geometry:
         raise CheckpointError(f"{folder} has no tokenizer (tokenizer.json, or vocab.json and merges.txt)")
     scorer, max_side, random_weights = _own(folder, config)
     images = _image_settings(folder)
-    patch, merge = int(vision.get("patch_size", 16)), int(vision.get("spatial_merge_size", 2))
     size = images["size"] if isinstance(images.get("size"), dict) else {}
-    least = size.get("shortest_edge", images.get("min_pixels", 65_536))
-    most = size.get("longest_edge", images.get("max_pixels", 16_777_216))
-    mean, std = images.get("image_mean", [0.5] * 3), images.get("image_std", [0.5] * 3)
-    return Geometry(
-        folder=folder,
-        config=config,
-        scorer=scorer,
-        max_side=max_side,
-        random_weights=random_weights,
-        patch=patch,
-        merge=merge,
-        min_pixels=int(least),
-        max_pixels=int(most),
-        mean=tuple(map(float, mean)),
-        std=tuple(map(float, std)),
-    )
+    try:
+        return Geometry(
+            folder=folder,
+            config=config,
+            scorer=scorer,
+            max_side=max_side,
+            random_weights=random_weights,
+            patch=int(_first(vision.get("patch_size"), 16)),
+            merge=int(_first(vision.get("spatial_merge_size"), 2)),
+            min_pixels=int(_first(images.get("min_pixels"), size.get("shortest_edge"), 65_536)),
+            max_pixels=int(_first(images.get("max_pixels"), size.get("longest_edge"), 16_777_216)),
+            mean=_three(_first(images.get("image_mean"), 0.5)),
+            std=_three(_first(images.get("image_std"), 0.5)),
+        )
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: the image processor's settings cannot be read: {error}") from error
+
+
+def _first(*values: Any) -> Any:
+    """Give the first value that is one. transformers writes null for what stands elsewhere."""
+    return next(value for value in values if value is not None)
+
+
+def _three(value: float | list[float]) -> tuple[float, ...]:
+    found = tuple(map(float, value)) if isinstance(value, list) else (float(value),) * 3
+    if len(found) != 3:
+        raise ValueError(f"{len(found)} channels instead of 3")
+    return found
 
 
 def _own(folder: Path, config: dict[str, Any]) -> tuple[str, int, bool]:
@@ -175,12 +186,12 @@ def download(model: str, *, revision: str | None, token: str | bool | None, cach
     hub = require("huggingface_hub", "local", purpose="downloading a model")
     place: dict[str, Any] = {"revision": revision, "token": token, "cache_dir": cache_dir}
     try:
-        folder = Path(hub.snapshot_download(model, allow_patterns=_FILES, local_files_only=True, **place))
-        if _complete(folder):
-            return folder
-    except FileNotFoundError:
-        pass  # huggingface_hub's LocalEntryNotFoundError: nothing of it is here yet
-    try:
+        try:
+            folder = Path(hub.snapshot_download(model, allow_patterns=_FILES, local_files_only=True, **place))
+            if _complete(folder):
+                return folder
+        except FileNotFoundError:
+            pass  # huggingface_hub's LocalEntryNotFoundError: nothing of it is here yet
         info = hub.HfApi().model_info(model, revision=revision, token=token, files_metadata=True)
         wanted = hub.utils.filter_repo_objects(
             info.siblings or [], allow_patterns=_FILES, key=lambda file: file.rfilename
@@ -196,9 +207,11 @@ def download(model: str, *, revision: str | None, token: str | bool | None, cach
 
 def _complete(folder: Path) -> bool:
     # An interrupted download leaves a folder with some of the files.
-    if not (folder / "config.json").exists():
+    if not (folder / "config.json").exists() or not any(
+        (folder / name).exists() for name in ("tokenizer.json", "vocab.json")
+    ):
         return False
     index = _read(folder, "model.safetensors.index.json").get("weight_map")
     if not isinstance(index, dict):
-        return any(folder.glob("*.safetensors"))
+        return any("-of-" not in path.name for path in folder.glob("*.safetensors"))
     return all((folder / name).exists() for name in set(index.values()))

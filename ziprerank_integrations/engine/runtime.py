@@ -109,6 +109,8 @@ class Runtime:
             with clock.stage("render"):
                 try:
                     image = pixels(page, sizes, self._max_image_pixels)
+                    if page.path is not None and self.key(page, sizes) != key:
+                        raise PageError(page.source, "the file changed while it was read")
                     drawn.setdefault(image.shape, []).append((key, image))
                 except PageError as error:
                     found[key] = error
@@ -133,8 +135,13 @@ class Runtime:
     def clear(self) -> None:
         """Empty the cache and give unused memory back to the device."""
         self.cache.clear()
+        self.release()
+
+    @staticmethod
+    def release() -> None:
+        """Give memory that nothing uses back to the device."""
         gc.collect()
-        if self.checkpoint.device.type == "cuda":
+        if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     @torch.inference_mode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +61,7 @@ class TextEncoder:
         self.start = self._single(ANSWER_START)
         if len({*self.letters, self.start}) != len(LETTERS) + 1:
             raise CheckpointError("the tokenizer gives the letters A to T and '[' no distinct tokens")
+        self._frames: dict[int, tuple[str, str]] = {}
         self._frame(1)
 
     def _single(self, text: str) -> int:
@@ -117,9 +117,13 @@ class TextEncoder:
             elif part:
                 ids.extend(self._plain.encode(part, add_special_tokens=False).ids)
 
-    @functools.lru_cache(maxsize=32)  # noqa: B019 - lives and dies with the checkpoint
     def _frame(self, pages: int) -> tuple[str, str]:
         """Give what the chat template writes before and after the text of a turn with ``pages`` images."""
+        if pages not in self._frames:
+            self._frames[pages] = self._write(pages)
+        return self._frames[pages]
+
+    def _write(self, pages: int) -> tuple[str, str]:
         content = [{"type": "text", "text": _TEXT}, *({"type": "image"} for _ in range(pages))]
         try:
             written = self._tokenizer.apply_chat_template(
