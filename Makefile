@@ -2,6 +2,7 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
+PORT ?= 8000
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -11,16 +12,18 @@ STAMP := $(VENV)/.installed-$(shell printf '%s' '$(TORCH)' | cksum | cut -d ' ' 
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo serve test soak lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    rank the pages of $(DEMO_PDF) and save ranking.png"
+	@echo "make serve   put the bundled model behind HTTP on 127.0.0.1:$(PORT)"
 	@echo "make test    run the test suite"
+	@echo "make soak    the long load and fault tests; figures go to benchmarks/soak.md"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the files"
 	@echo "make clean   remove the environment and everything generated"
-	@echo "Variables: PYTHON=$(PYTHON) TORCH='$(TORCH)' VENV=$(VENV)"
+	@echo "Variables: PYTHON=$(PYTHON) TORCH='$(TORCH)' VENV=$(VENV) PORT=$(PORT)"
 
 # xargs splits $(TORCH) into words, so that it may carry options (TORCH='torch --index-url …') as well as '>='.
 # A pip that is there and works is the sign of a whole environment: an interrupted or refused `venv` leaves
@@ -36,8 +39,14 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/ziprerank rank $(DEMO_PDF) --query "$(DEMO_QUERY)" --model tiny --save ranking.png
 
+serve: $(STAMP)
+	$(BIN)/ziprerank serve --model tiny --port $(PORT)
+
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
