@@ -18,13 +18,21 @@ from langchain_core.documents import Document as LangChainDocument
 from llama_index.core.schema import ImageNode, NodeWithScore, TextNode
 from PIL import Image
 
-from ziprerank_integrations import Page, RankedPage, Ranking
+from ziprerank_integrations import Page, RankedPage, Ranking, ZipReranker
+from ziprerank_integrations.connect import connect
 from ziprerank_integrations.haystack import ZipRerankRanker
 from ziprerank_integrations.langchain import ZipRerank as LangChainRerank
 from ziprerank_integrations.llama_index import ZipRerank as LlamaIndexRerank
 
 FAST: dict[str, Any] = {"model": "tiny", "max_side": 256}
 """The bundled model on small pages: a window takes a fraction of a second."""
+
+
+def engine(**options: Any) -> ZipReranker:
+    """Give the engine itself, the one that the skins share, to compare with."""
+    found = connect(**{**FAST, **options})
+    assert isinstance(found, ZipReranker)
+    return found
 
 
 def png(image: Image.Image) -> bytes:

@@ -22,8 +22,8 @@ from PIL import Image
 from rank_bm25 import BM25Okapi
 
 from tests.conftest import picture
-from tests.skins import FAST, Recorder, png
-from ziprerank_integrations import Page, PageAccessError, PageError, ZipReranker
+from tests.skins import FAST, Recorder, engine, png
+from ziprerank_integrations import Page, PageAccessError, PageError
 from ziprerank_integrations.langchain import ZipRerank
 
 QUERY = "Which ship carries the most cars?"
@@ -130,8 +130,8 @@ def text_documents() -> list[Document]:
 
 def expected(documents: list[Document], top_n: int) -> list[tuple[str | None, float]]:
     pages = [Page.from_text(document.page_content) for document in documents]
-    ranking = ZipReranker(**FAST).rerank(QUERY, pages, top_n=top_n)
-    return [(documents[item.index].id, pytest.approx(item.score, rel=1e-4)) for item in ranking]
+    ranking = engine().rerank(QUERY, pages, top_n=top_n)
+    return [(documents[item.index].id, pytest.approx(item.score, rel=1e-3, abs=1e-9)) for item in ranking]
 
 
 def outcome(documents: Any) -> list[tuple[str | None, float]]:

@@ -36,8 +36,8 @@ from llama_index_instrumentation.event_handlers import BaseEventHandler
 from pydantic import Field
 
 from tests.conftest import picture
-from tests.skins import FAST, Recorder, png
-from ziprerank_integrations import Page, PageAccessError, PageError, ZipReranker
+from tests.skins import FAST, Recorder, engine, png
+from ziprerank_integrations import Page, PageAccessError, PageError
 from ziprerank_integrations.llama_index import ZipRerank
 
 QUERY = "Which ship carries the most cars?"
@@ -95,23 +95,21 @@ def query_engine(nodes: list[BaseNode], ranker: ZipRerank) -> RetrieverQueryEngi
 
 def test_in_a_query_engine(tmp_path: Path, pdf: Path, caplog: pytest.LogCaptureFixture) -> None:
     nodes, pages = nodes_of_all_kinds(tmp_path, pdf)
-    ranker = ZipRerank(**FAST, top_n=4)
-    engine = query_engine(nodes, ranker)
-    found = engine.query(QUERY).source_nodes
-    retrieved = [node.node_id for node in engine.retriever.retrieve(QUERY)]
+    asked = query_engine(nodes, ZipRerank(**FAST, top_n=4))
+    found = asked.query(QUERY).source_nodes
+    retrieved = [node.node_id for node in asked.retriever.retrieve(QUERY)]
     assert sorted(retrieved) == sorted(node.node_id for node in nodes)
     known = {node.node_id: page for node, page in zip(nodes, pages, strict=True)}
     # The index has dropped the bytes of the resource; the skin says so, and takes the text.
     known["data"] = Page.from_text("a caption")
     assert "document 'data': its image_resource came empty" in caplog.text
-    expected = ZipReranker(**FAST).rerank(QUERY, [known[name] for name in retrieved], top_n=4)
+    expected = engine().rerank(QUERY, [known[name] for name in retrieved], top_n=4)
     assert [node.node_id for node in found] == [retrieved[item.index] for item in expected]
-    assert [node.score for node in found] == pytest.approx([item.score for item in expected], rel=1e-4)
-    again = asyncio.run(engine.aquery(QUERY)).source_nodes
+    scores = [item.score for item in expected]
+    assert [node.score for node in found] == pytest.approx(scores, rel=1e-3, abs=1e-9)
+    again = asyncio.run(asked.aquery(QUERY)).source_nodes
     assert [node.node_id for node in again] == [node.node_id for node in found]
-    for node in found:
-        assert type(node.score) is float
-        assert node.to_json()
+    assert all(type(node.score) is float and node.to_json() for node in found)
 
 
 def test_pages_of_all_kinds_are_found(tmp_path: Path, pdf: Path) -> None:
