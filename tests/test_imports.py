@@ -41,7 +41,24 @@ MAY = {
     "remote": {*CLIENT, "types", "errors", "options"},
     "server": {*PAGES, "types", "errors", "options", "sizes", "wire", "answers", "server"},
     "connect": {"local", "remote", "types", "options"},
-    **{name: {*PAGES, "types", "errors"} for name in PAGES - {"page"}},
+    "affinity": set(),
+    "replicas": {"errors", "answers", "sizes", "types"},
+    "cluster": {
+        *(
+            "errors",
+            "affinity",
+            "answers",
+            "connect",
+            "local",
+            "options",
+            "replicas",
+            "server",
+            "sizes",
+            "types",
+        )
+    },
+    **{name: {*PAGES, "types", "errors", "options"} for name in PAGES - {"page"}},
+    "training": {*PAGES, "engine", "types", "errors", "options", "prompts"},
     "pagenumbers": {"pdf", "errors"},
     "hints": {"page", "pagenumbers", "errors"},
     "sources": {*PAGES, "hints", "pagenumbers", "options", "errors"},
@@ -91,8 +108,8 @@ def test_who_imports_whom(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_the_engine_imports_torch(path: Path) -> None:
-    if module_of(path) == "engine":
+def test_only_engine_and_training_import_torch(path: Path) -> None:
+    if module_of(path) in ("engine", "training"):
         return
     for node in ast.parse(path.read_text()).body:
         names = [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -123,6 +140,11 @@ HEAVY = {"torch", "transformers", "llama_index.core", "langchain_core", "haystac
 )
 def test_importing_is_light(code: str) -> None:
     assert not loaded_after(code) & HEAVY
+
+
+def test_asking_a_server_loads_neither_torch_nor_a_server() -> None:
+    code = "from ziprerank_integrations import RemoteReranker as R\nR('http://localhost:9').rerank('q', [])"
+    assert not loaded_after(code) & {"torch", "transformers", "fastapi", "uvicorn", "ray", "pydantic"}
 
 
 def test_making_a_reranker_and_ranking_nothing_loads_no_torch() -> None:
