@@ -1,20 +1,23 @@
 """How the language model starts: with the ranking circuit already drawn, instead of with noise.
 
-From noise, a model this small stays at chance for hours. The circuit below ranks before any training; training makes it
+From noise, a model this small stays at chance for hours. The circuit below ranks before any training;
+training makes it
 good. It is written into a stock Qwen3-VL's weights:
 
-- layer 0: every token behind the first page counts the vision starts before it and turns the count into its page's
+- layer 0: every token behind the first page counts the vision starts before it and turns the count into its
+  page's
   code; text after ``Search Query:`` learns that it is the query, and how telling it is;
 - layer 1: visual tokens look for query tokens that say what they show;
-- layer 2: nothing yet, for training to use (a word that a page repeats should not count each time);
-- layer 3: each page's vision end collects its own page's matches into a score;
-- layer 4: the last token attends to the vision ends by score and takes over their page codes, which are letters.
+- layers 2 to 4: each page's vision end collects its own page's best matches into a score, one word a layer, so that a
+  word which a page repeats does not count each time;
+- layer 5: the last token attends to the vision ends by score and takes over their page codes, which are letters.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,11 +30,12 @@ VISUAL, TELLING, QUERY, COUNT, END, START, FIRST, MATCH = range(CONTENT, CONTENT
 SPARE, SCORE, MARK, ALWAYS, LAST, VALUE, SIGN = range(CONTENT + 8, CONTENT + 15)
 CODE = CONTENT + 16  # twenty dimensions, one a page
 PAGES = len(LETTERS)
-SIZE = 8.0           # length of a token's content
-MOST = 12.0          # what the counting head writes before any page
-SHARP = 1.5          # gain of queries and keys
-SHARPER = 2.5        # the same where contents are compared
-FREE = 18            # rotary pairs from here on turn too slowly to matter: they compare contents
+SIZE = 8.0  # length of a token's content
+MOST = 12.0  # what the counting head writes before any page
+SHARP = 1.5  # gain of queries and keys
+SHARPER = 2.5  # the same where contents are compared
+SOFTER = 1.0  # the same where pages are compared
+FREE = 18  # rotary pairs from here on turn too slowly to matter: they compare contents
 
 
 def visual_flags() -> Tensor:
@@ -55,21 +59,27 @@ def embeddings(table: Tensor, weight: Tensor, tokenizer: PreTrainedTokenizerBase
     rows = torch.zeros(table.shape[0], CODE + PAGES)
     rows[:, :CONTENT] = SIZE * torch.nn.functional.normalize(table.float(), dim=-1)
     dull = torch.ones(table.shape[0], dtype=torch.bool)
-    dull[:len(weight)] = weight <= 0
+    dull[: len(weight)] = weight <= 0
     rows[dull, :CONTENT] *= 0.3
     rows[:, ALWAYS] = 2
-    rows[:len(weight), TELLING] = 3 * weight
+    rows[: len(weight), TELLING] = 3 * weight
     scaffold = set(tokenizer(prompt_text("", PAGES), add_special_tokens=False)["input_ids"])
     rows[sorted(scaffold), TELLING] *= 0.4
 
     def token(text: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(text))
+        return cast(int, tokenizer.convert_tokens_to_ids(text))
 
     for text, flag in (("<|vision_start|>", START), ("<|vision_end|>", END), ("<|im_start|>", FIRST)):
         rows[token(text), :CONTENT] *= 0.2
         rows[token(text), flag] = 8
     rows[token("["), LAST] = 4
-    for text, sign in ((":", 4.0), ("above", -4.0), ("descending", -4.0), ("identifiers", -4.0), ("else", -4.0)):
+    for text, sign in (
+        (":", 4.0),
+        ("above", -4.0),
+        ("descending", -4.0),
+        ("identifiers", -4.0),
+        ("else", -4.0),
+    ):
         for piece in tokenizer(text, add_special_tokens=False)["input_ids"][:1]:
             rows[piece, MARK], rows[piece, SIGN] = 6, sign
     for page, letter in enumerate(LETTERS):
@@ -82,47 +92,64 @@ class Circuit:
 
     def __init__(self, model: Qwen3VLTextModel, config: Qwen3VLTextConfig, seed: int = 0) -> None:
         """Starts every weight small, so that what is drawn stands out; layers write little at first."""
-        self.layers, self.head, self.heads = model.layers, config.head_dim, config.num_attention_heads
+        self.layers = cast(Any, model.layers)
+        self.head, self.heads = int(config.head_dim), int(config.num_attention_heads)
         self.half = self.head // 2
         self.random = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for layer in self.layers:
+            for number, layer in enumerate(self.layers):
                 attention, mlp = layer.self_attn, layer.mlp
-                for linear, gain in ((attention.q_proj, 0.3), (attention.k_proj, 0.3), (attention.v_proj, 0.5),
-                                     (attention.o_proj, 0.1), (mlp.gate_proj, 0.7), (mlp.up_proj, 0.7),
-                                     (mlp.down_proj, 0.1)):
-                    linear.weight.copy_(torch.randn(linear.weight.shape, generator=self.random)
-                                        * gain / math.sqrt(linear.in_features))
+                for linear, gain in (
+                    (attention.q_proj, 0.3),
+                    (attention.k_proj, 0.3),
+                    (attention.v_proj, 0.5),
+                    (attention.o_proj, 0.1),
+                    (mlp.gate_proj, 0.7),
+                    (mlp.up_proj, 0.7),
+                    (mlp.down_proj, 0.1),
+                ):
+                    linear.weight.copy_(
+                        torch.randn(linear.weight.shape, generator=self.random)
+                        * gain
+                        / math.sqrt(linear.in_features)
+                    )
                 for linear in (attention.o_proj, mlp.down_proj):
                     linear.weight[CONTENT:] = 0  # the flags are the circuit's own at first
-                gain = SHARPER if layer is self.layers[1] else SHARP
+                gain = {0: SHARP, len(self.layers) - 1: SOFTER}.get(number, SHARPER)
                 attention.q_norm.weight.fill_(gain)
                 attention.k_norm.weight.fill_(gain)
 
     def clear(self, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A head's own rows of the query, key and value maps and its columns of the output map, set to zero."""
+        """A head's own rows of the query, key and value maps and its columns of the output map, set to
+        zero."""
         attention = self.layers[layer].self_attn
         rows = slice(head * self.head, (head + 1) * self.head)
-        parts = (attention.q_proj.weight[rows], attention.k_proj.weight[rows], attention.v_proj.weight[rows],
-                 attention.o_proj.weight[:, rows])
+        parts = (
+            attention.q_proj.weight[rows],
+            attention.k_proj.weight[rows],
+            attention.v_proj.weight[rows],
+            attention.o_proj.weight[:, rows],
+        )
         for part in parts:
             part.zero_()
         return parts
 
     def slots(self, first: int, count: int) -> list[int]:
-        """Rows of a head whose rotary pairs stand still, the stillest first: ``count`` of them from the ``first``."""
+        """Rows of a head whose rotary pairs stand still, the stillest first: ``count`` of them from the
+        ``first``."""
         free = [row for pair in reversed(range(FREE, self.half)) for row in (pair, pair + self.half)]
-        return free[first:first + count]
+        return free[first : first + count]
 
     def basis(self, rows: int, columns: int) -> Tensor:
         """Random orthonormal rows."""
         square = torch.linalg.qr(torch.randn(columns, columns, generator=self.random))[0]
-        return square[:rows]
+        return cast(Tensor, square[:rows])
 
 
 @torch.no_grad()
-def draw(model: Qwen3VLTextModel, config: Qwen3VLTextConfig, rows: Tensor, start: int, first: int,
-         seed: int = 0) -> None:
+def draw(
+    model: Qwen3VLTextModel, config: Qwen3VLTextConfig, rows: Tensor, start: int, first: int, seed: int = 0
+) -> None:
     """Draws the circuit into a language model, all but its embeddings.
 
     Args:
@@ -139,14 +166,17 @@ def draw(model: Qwen3VLTextModel, config: Qwen3VLTextConfig, rows: Tensor, start
     _decode_count(circuit, _counts(model, rows, start, first))
     for head in range(circuit.heads):
         _match(circuit, head)
-        _collect(circuit, head)
-    _read(circuit)
-    model.norm.weight.fill_(1.0)
+    _sum(circuit)
+    last = len(circuit.layers) - 1
+    for layer in range(2, last):
+        _collect(circuit, layer)
+    _read(circuit, last)
+    model.norm.weight.fill_(0.35)  # letters differ by a few units of log-odds, not by a hundred
 
 
 def _mark_query(circuit: Circuit) -> None:
     query, key, value, out = circuit.clear(0, 0)
-    mark, = circuit.slots(0, 1)
+    (mark,) = circuit.slots(0, 1)
     for pair in (3, 6, 9, 12, 15):
         query[pair, ALWAYS] = key[pair, ALWAYS] = 1.0
     query[mark, ALWAYS] = 3.0
@@ -156,7 +186,8 @@ def _mark_query(circuit: Circuit) -> None:
 
 
 def _count_pages(circuit: Circuit) -> None:
-    # Every vision start weighs as much as the first token, at a logit of 0, and all else nothing; behind i starts the
+    # Every vision start weighs as much as the first token, at a logit of 0, and all else nothing; behind
+    # i starts the
     # first token has the share 1 / (i + 1), whose *relative* steps stay large enough for bfloat16.
     query, key, value, out = circuit.clear(0, 1)
     starts, first, rest = circuit.slots(0, 3)
@@ -170,7 +201,7 @@ def _count_pages(circuit: Circuit) -> None:
 def _counts(model: Qwen3VLTextModel, rows: Tensor, start: int, first: int) -> list[float]:
     # What the counting head writes for 0, 1, 2 ... pages, measured rather than derived.
     vectors = rows[torch.tensor([first] + [start] * PAGES)][None]
-    layer = model.layers[0]
+    layer = cast(Any, model.layers[0])
     angles = model.rotary_emb(vectors, torch.arange(PAGES + 1).expand(3, 1, -1))
     blocked = torch.full((PAGES + 1, PAGES + 1), float("-inf")).triu(1)
     written, _ = layer.self_attn(layer.input_layernorm(vectors), angles, blocked[None, None])
@@ -178,10 +209,11 @@ def _counts(model: Qwen3VLTextModel, rows: Tensor, start: int, first: int) -> li
 
 
 def _decode_count(circuit: Circuit, nodes: Sequence[float]) -> None:
-    # One unit a count bends where the count's value lies; their second differences are hats, one a page. Units are
+    # One unit a count bends where the count's value lies; their second differences are hats, one a page.
+    # Units are
     # on below their node, where values are small, so that no hat is the difference of two large numbers.
     mlp = circuit.layers[0].mlp
-    high = 3.0
+    high = 1.5
     gaps = [nodes[i] - nodes[i + 1] for i in range(PAGES)]
     steep = [7.0 / gaps[min(i, PAGES - 1)] for i in range(PAGES + 1)]
     for unit, node in enumerate(nodes):
@@ -218,28 +250,48 @@ def _match(circuit: Circuit, head: int) -> None:
     query[seen, VISUAL], key[seen, VISUAL] = 0.2, -10.0
     query[sink, ALWAYS], key[sink, FIRST] = (0.65, 0.8)[head], 1.0
     value[0, VALUE] = 1.0
-    value[1:wide + 1, :CONTENT] = project * 0.3
+    value[1 : wide + 1, :CONTENT] = project * 0.5
     out[MATCH, 0] = 0.9
-    out[:CONTENT, 1:wide + 1] = project.T * 0.3
+    out[:CONTENT, 1 : wide + 1] = project.T
 
 
-def _collect(circuit: Circuit, head: int) -> None:
-    # One head looks evenly at the own page's cells (how many match), the other sharply (how good the best match is).
-    query, key, value, out = circuit.clear(3, head)
+def _collect(circuit: Circuit, layer: int) -> None:
+    # The page's end looks for the best match on its own page that no layer before has taken, adds its strength to the
+    # score, and notes the word as taken: a page that repeats one word does not outdo one that has them all.
+    query, key, value, out = circuit.clear(layer, 0)
     own = circuit.slots(0, PAGES)
     match, sink = circuit.slots(PAGES, 2)
-    page_share, match_share = ((0.93, 0.37), (0.8, 0.6))[head]
+    wide = 180
+    word = circuit.slots(PAGES + 3, wide)
+    project = circuit.basis(wide, CONTENT)
     for page, slot in enumerate(own):
-        query[slot, CODE + page] = page_share
-        key[slot, CODE + page] = 1.0
-    query[match, ALWAYS], key[match, MATCH] = 4 * match_share, 1.0
+        query[slot, CODE + page] = 0.5
+        key[slot, CODE + page] = 0.3
+    query[match, ALWAYS], key[match, MATCH] = 2.6, 2.0
+    query[word, :CONTENT] = -0.85 * project
+    key[word, :CONTENT] = 0.35 * project
     query[sink, ALWAYS], query[sink, END], key[sink, FIRST] = 40.0, -10.0, 1.0  # any other token looks away
     value[0, MATCH] = 1.0
-    out[SCORE, 0] = (8.0, 0.5)[head]
+    value[1 : wide + 1, :CONTENT] = 0.4 * project
+    out[SCORE, 0] = 1.0
+    out[:CONTENT, 1 : wide + 1] = project.T
 
 
-def _read(circuit: Circuit) -> None:
-    query, key, value, out = circuit.clear(4, 0)
+def _sum(circuit: Circuit) -> None:
+    # An even look at the own page's cells: how much of it matches.
+    query, key, value, out = circuit.clear(2, 1)
+    own = circuit.slots(0, PAGES)
+    sink, = circuit.slots(PAGES, 1)
+    for page, slot in enumerate(own):
+        query[slot, CODE + page] = 1.0
+        key[slot, CODE + page] = 1.0
+    query[sink, ALWAYS], query[sink, END], key[sink, FIRST] = 40.0, -10.0, 1.0
+    value[0, MATCH] = 1.0
+    out[SCORE, 0] = 2.0
+
+
+def _read(circuit: Circuit, layer: int) -> None:
+    query, key, value, out = circuit.clear(layer, 0)
     ends, score, rest = circuit.slots(0, 3)
     query[ends, ALWAYS], query[score, ALWAYS], query[rest, ALWAYS] = 0.17, 1.0, -1.0
     key[ends, END], key[score, SCORE] = 1.0, 1.0
@@ -249,6 +301,12 @@ def _read(circuit: Circuit) -> None:
         out[CODE + page, page] = 1.0
 
 
+def hold(model: Qwen3VLTextModel) -> None:
+    """Keeps training from moving the first layer: it is exact as drawn, and steep enough to upset every
+    gradient."""
+    model.layers[0].requires_grad_(False)
+
+
 def letters(tokenizer: PreTrainedTokenizerBase) -> Sequence[int]:
     """Token ids of the answers."""
-    return [int(tokenizer.convert_tokens_to_ids(letter)) for letter in LETTERS]
+    return [cast(int, tokenizer.convert_tokens_to_ids(letter)) for letter in LETTERS]

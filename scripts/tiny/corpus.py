@@ -28,7 +28,11 @@ def _roff(text: str) -> str:
             continue
         if line.startswith("."):
             head, _, rest = line.partition(" ")
-            line = rest.replace('"', "") if head in KEPT_MACROS else ("\n" if head in {".PP", ".P", ".LP", ".Pp"} else "")
+            line = (
+                rest.replace('"', "")
+                if head in KEPT_MACROS
+                else ("\n" if head in {".PP", ".P", ".LP", ".Pp"} else "")
+            )
         line = ROFF_ESCAPE.sub("", line).replace("\\-", "-").replace("\\(aq", "'").replace("\\e", "\\")
         lines.append(line)
     return "\n".join(lines)
@@ -75,7 +79,9 @@ def clean(text: str) -> str:
     kept = []
     for paragraph in re.split(r"\n\s*\n", text):
         line = " ".join(re.sub(r"[=*#~_`|<>{}\\^-]{2,}|[*`|\\{}]", " ", paragraph).split())
-        line = line.replace("\u2019", "'").replace("\u2018", "'").replace("\u201c", '"').replace("\u201d", '"')
+        line = (
+            line.replace("\u2019", "'").replace("\u2018", "'").replace("\u201c", '"').replace("\u201d", '"')
+        )
         line = line.replace("\u2014", " - ").replace("\u2013", "-").encode("ascii", "ignore").decode()
         words = line.split()
         if not words or max(map(len, words)) > 40:
@@ -87,13 +93,17 @@ def clean(text: str) -> str:
 
 
 def _sources(seed: int) -> Iterator[Path]:
-    roots = [(Path("/usr/share/doc"), ("*.gz", "*.txt", "*.html", "*.md", "*.rst", "copyright", "README*")),
-             (Path("/usr/share/man"), ("man[1-8]/*.gz",)),
-             (Path(sysconfig.get_paths()["stdlib"]), ("*.py", "*/*.py")),
-             (Path(sysconfig.get_paths()["purelib"]), ("*.py", "*.md", "*.rst", "*.txt")),
-             (Path("/usr/share"), ("vim/vim*/doc/*.txt", "cmake*/Help/**/*.rst", "perl/**/*.pod")),
-             (Path.home() / ".rustup/toolchains", ("stable*/share/doc/rust/html/*/*.html",
-                                                   "stable*/share/doc/rust/html/book/**/*.html"))]
+    roots = [
+        (Path("/usr/share/doc"), ("*.gz", "*.txt", "*.html", "*.md", "*.rst", "copyright", "README*")),
+        (Path("/usr/share/man"), ("man[1-8]/*.gz",)),
+        (Path(sysconfig.get_paths()["stdlib"]), ("*.py", "*/*.py")),
+        (Path(sysconfig.get_paths()["purelib"]), ("*.py", "*.md", "*.rst", "*.txt")),
+        (Path("/usr/share"), ("vim/vim*/doc/*.txt", "cmake*/Help/**/*.rst", "perl/**/*.pod")),
+        (
+            Path.home() / ".rustup/toolchains",
+            ("stable*/share/doc/rust/html/*/*.html", "stable*/share/doc/rust/html/book/**/*.html"),
+        ),
+    ]
     for root, patterns in roots:
         found: set[Path] = set()
         for pattern in patterns:
@@ -110,7 +120,8 @@ def held_out(text: str) -> bool:
 
 
 def _crowded(text: str) -> bool:
-    # One vendor's command line has thousands of pages made of the same sentences: an eighth of them is enough.
+    # One vendor's command line has thousands of pages made of the same sentences: an eighth of them is
+    # enough.
     return text.startswith("gcloud ") and hashlib.sha256(text.encode()).digest()[1] >= 32
 
 
@@ -137,7 +148,7 @@ def gather(cache: Path, seed: int = 0) -> tuple[list[str], list[str]]:
                 continue
             if len(text) < 1200:
                 continue
-            keys = {" ".join(text[start:start + 200].split()) for start in (0, 600)}
+            keys = {" ".join(text[start : start + 200].split()) for start in (0, 600)}
             if keys & seen:
                 continue
             seen |= keys

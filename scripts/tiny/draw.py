@@ -6,17 +6,18 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
-import pymupdf
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from scripts.tiny.fonts import MUPDF
 from scripts.tiny.layout import Run
 
 Pixels = NDArray[np.uint8]
 
 
 def by_pillow(runs: Sequence[Run], width: int, height: int, enlarge: int = 1) -> Pixels:
-    """Black on white, drawn by Pillow; ``enlarge`` > 1 draws larger and scales down, as a resized scan would be."""
+    """Black on white, drawn by Pillow; ``enlarge`` > 1 draws larger and scales down, as a resized scan
+    would be."""
     image = Image.new("L", (width * enlarge, height * enlarge), 255)
     pen = ImageDraw.Draw(image)
     for run in runs:
@@ -29,14 +30,14 @@ def by_pillow(runs: Sequence[Run], width: int, height: int, enlarge: int = 1) ->
 
 def by_pdf(runs: Sequence[Run], width: int, height: int) -> Pixels:
     """Black on white, drawn as a PDF page and rendered by MuPDF."""
-    with pymupdf.open() as document:
+    with MUPDF.open() as document:
         page = document.new_page(width=width, height=height)
-        writer = pymupdf.TextWriter(page.rect)
+        writer = MUPDF.TextWriter(page.rect)
         for run in runs:
             writer.append((run.left, run.baseline), run.word, font=run.face.pdf(), fontsize=run.size)
         if runs:
             writer.write_text(page)
-        shown = page.get_pixmap(colorspace=pymupdf.csGRAY, alpha=False)
+        shown = page.get_pixmap(colorspace=MUPDF.csGRAY, alpha=False)
         return np.frombuffer(shown.samples, np.uint8).reshape(shown.height, shown.width)[:height, :width]
 
 

@@ -5,29 +5,78 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pymupdf
 from PIL import ImageFont
 
+MUPDF = cast(Any, pymupdf)  # it has no types
+
 ROOTS = (Path("/usr/share/fonts"), Path("/usr/share/texmf/fonts"), Path.home() / ".fonts")
 # What real documents are mostly set in comes first and is drawn most often.
 COMMON = (
-    "LiberationSans-Regular.ttf", "LiberationSerif-Regular.ttf", "NimbusSans-Regular.otf", "NimbusRoman-Regular.otf",
-    "Carlito-Regular.ttf", "LiberationSans-Bold.ttf", "LiberationSerif-Bold.ttf", "DejaVuSans.ttf", "Carlito-Bold.ttf",
-    "Caladea-Regular.ttf", "OpenSans-Regular.ttf", "Roboto-Regular.ttf", "NotoSans-Regular.ttf",
-    "lmroman10-regular.otf", "NimbusSans-Bold.otf", "Lato-Regular.ttf",
+    "LiberationSans-Regular.ttf",
+    "LiberationSerif-Regular.ttf",
+    "NimbusSans-Regular.otf",
+    "NimbusRoman-Regular.otf",
+    "Carlito-Regular.ttf",
+    "LiberationSans-Bold.ttf",
+    "LiberationSerif-Bold.ttf",
+    "DejaVuSans.ttf",
+    "Carlito-Bold.ttf",
+    "Caladea-Regular.ttf",
+    "OpenSans-Regular.ttf",
+    "Roboto-Regular.ttf",
+    "NotoSans-Regular.ttf",
+    "lmroman10-regular.otf",
+    "NimbusSans-Bold.otf",
+    "Lato-Regular.ttf",
 )
 OTHERS = (
-    "LiberationSans-Italic.ttf", "LiberationSerif-Italic.ttf", "LiberationMono-Regular.ttf", "NimbusMonoPS-Regular.otf",
-    "NimbusRoman-Bold.otf", "NimbusRoman-Italic.otf", "NimbusSans-Italic.otf", "DejaVuSerif.ttf", "DejaVuSans-Bold.ttf",
-    "OpenSans-Bold.ttf", "OpenSans-Light.ttf", "Roboto-Bold.ttf", "Roboto-Light.ttf", "NotoSans-Bold.ttf",
-    "NotoSerif-Regular.ttf", "NotoSerif-Bold.ttf", "Lato-Bold.ttf", "Lato-Light.ttf", "LinLibertine_R.otf",
-    "texgyrepagella-regular.otf", "texgyretermes-regular.otf", "texgyreheros-regular.otf", "texgyreadventor-regular.otf",
-    "texgyreschola-regular.otf", "cmunrm.ttf", "FreeSans.ttf", "FreeSerif.ttf", "LiberationSansNarrow-Regular.ttf",
-    "Caladea-Bold.ttf", "P052-Roman.otf", "DejaVuSansCondensed.ttf", "URWBookman-Light.otf", "Carlito-Italic.ttf",
+    "LiberationSans-Italic.ttf",
+    "LiberationSerif-Italic.ttf",
+    "LiberationMono-Regular.ttf",
+    "NimbusMonoPS-Regular.otf",
+    "NimbusRoman-Bold.otf",
+    "NimbusRoman-Italic.otf",
+    "NimbusSans-Italic.otf",
+    "DejaVuSerif.ttf",
+    "DejaVuSans-Bold.ttf",
+    "OpenSans-Bold.ttf",
+    "OpenSans-Light.ttf",
+    "Roboto-Bold.ttf",
+    "Roboto-Light.ttf",
+    "NotoSans-Bold.ttf",
+    "NotoSerif-Regular.ttf",
+    "NotoSerif-Bold.ttf",
+    "Lato-Bold.ttf",
+    "Lato-Light.ttf",
+    "LinLibertine_R.otf",
+    "texgyrepagella-regular.otf",
+    "texgyretermes-regular.otf",
+    "texgyreheros-regular.otf",
+    "texgyreadventor-regular.otf",
+    "texgyreschola-regular.otf",
+    "cmunrm.ttf",
+    "FreeSans.ttf",
+    "FreeSerif.ttf",
+    "LiberationSansNarrow-Regular.ttf",
+    "Caladea-Bold.ttf",
+    "P052-Roman.otf",
+    "DejaVuSansCondensed.ttf",
+    "URWBookman-Light.otf",
+    "Carlito-Italic.ttf",
 )
-HELD_OUT = ("Inter-Regular.otf", "Cantarell-Regular.otf", "EBGaramond12-Regular.otf", "CharisSIL-Regular.ttf",
-            "Gentium-R.ttf", "JunicodeTwoBeta-Regular.otf", "AccanthisADFStd-Regular.otf", "FiraCode-Regular.ttf")
+HELD_OUT = (
+    "Inter-Regular.otf",
+    "Cantarell-Regular.otf",
+    "EBGaramond12-Regular.otf",
+    "CharisSIL-Regular.ttf",
+    "Gentium-R.ttf",
+    "JunicodeTwoBeta-Regular.otf",
+    "AccanthisADFStd-Regular.otf",
+    "FiraCode-Regular.ttf",
+)
 BUILT_IN = ("helv", "tiro", "hebo", "tibo")
 
 
@@ -52,9 +101,9 @@ class Face:
         return ImageFont.truetype(str(self.path), size, layout_engine=ImageFont.Layout.BASIC)
 
     @functools.cache  # noqa: B019
-    def pdf(self) -> pymupdf.Font:
+    def pdf(self) -> Any:
         """PyMuPDF's font."""
-        return pymupdf.Font(self.name) if self.path is None else pymupdf.Font(fontfile=str(self.path))
+        return MUPDF.Font(self.name) if self.path is None else MUPDF.Font(fontfile=str(self.path))
 
     @functools.cache  # noqa: B019
     def advance(self, character: str) -> float:

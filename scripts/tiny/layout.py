@@ -80,7 +80,7 @@ def lay_out(words: Sequence[str], width: int, height: int, style: Style, draw: r
         heading_left = draw.randint(2, 6)
         y = top + 0.8 * style.heading[1]
     for word in words:
-        face, size = (style.heading if heading_left and style.heading is not None else (style.face, style.size))
+        face, size = style.heading if heading_left and style.heading is not None else (style.face, style.size)
         wide = sum(face.advance(character) for character in word) * size
         start = left + number * (column + gap)
         if x > start and x + wide > start + column:

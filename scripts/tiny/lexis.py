@@ -51,13 +51,22 @@ class Lexis:
             split = text.split()
             words.update(split)
             for start in range(0, min(len(split), 10 * PAGE_WORDS), PAGE_WORDS):
-                found = {piece[0] for word in split[start:start + PAGE_WORDS] for piece in self.pieces(word)}
+                found = {
+                    piece[0] for word in split[start : start + PAGE_WORDS] for piece in self.pieces(word)
+                }
                 tokens.update(found)
                 pages += 1
-        common = [(word, count) for word, count in words.most_common(60_000)
-                  if count >= 3 and 2 <= len(word) <= 24 and sum(map(str.isalpha, word)) >= 0.7 * len(word)]
-        return {"words": [w for w, _ in common], "counts": [c for _, c in common], "tokens": dict(tokens),
-                "pages": pages}
+        common = [
+            (word, count)
+            for word, count in words.most_common(60_000)
+            if count >= 3 and 2 <= len(word) <= 24 and sum(map(str.isalpha, word)) >= 0.7 * len(word)
+        ]
+        return {
+            "words": [w for w, _ in common],
+            "counts": [c for _, c in common],
+            "tokens": dict(tokens),
+            "pages": pages,
+        }
 
     def _weights(self, pages: int, tokens: dict[int, int]) -> NDArray[np.float32]:
         size = len(self.tokenizer)
@@ -80,7 +89,9 @@ class Lexis:
         found = self._pieces.get(word)
         if found is None:
             encoded = self.tokenizer(word, add_special_tokens=False, return_offsets_mapping=True)
-            found = [(i, a, b) for i, (a, b) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)]
+            found = [
+                (i, a, b) for i, (a, b) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+            ]
             if len(self._pieces) < 400_000:
                 self._pieces[word] = found
         return found
@@ -88,7 +99,9 @@ class Lexis:
     def some(self, count: int, draw: random.Random) -> list[str]:
         """Words in no order: flattened corpus frequencies, business words, names and numbers."""
         places = np.array([draw.random() for _ in range(count)]) * self._cumulative[-1]
-        words = [self._words[min(int(i), len(self._words) - 1)] for i in np.searchsorted(self._cumulative, places)]
+        words = [
+            self._words[min(int(i), len(self._words) - 1)] for i in np.searchsorted(self._cumulative, places)
+        ]
         for i in range(count):
             kind = draw.random()
             if kind < 0.12:
@@ -114,5 +127,7 @@ class Lexis:
         for i in range(len(result)):
             if draw.random() < share:
                 kind = draw.random()
-                result[i] = draw.choice(BUSINESS) if kind < 0.55 else number(draw) if kind < 0.85 else name(draw)
+                result[i] = (
+                    draw.choice(BUSINESS) if kind < 0.55 else number(draw) if kind < 0.85 else name(draw)
+                )
         return result

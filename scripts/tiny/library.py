@@ -43,7 +43,11 @@ def picture(page: PageText, runs: Sequence[Run], kind: Kind, draw: random.Random
     """Draws a page, in grey."""
     width, height = 32 * page.columns, 32 * page.rows
     pdf = draw.random() < kind.pdf or any(run.face.path is None for run in runs[:1])
-    shown = drawing.by_pdf(runs, width, height) if pdf else drawing.by_pillow(runs, width, height, draw.choice((1, 1, 2)))
+    shown = (
+        drawing.by_pdf(runs, width, height)
+        if pdf
+        else drawing.by_pillow(runs, width, height, draw.choice((1, 1, 2)))
+    )
     return shown if kind.plain else drawing.weather(shown, draw)
 
 
@@ -57,7 +61,8 @@ def read(reader: Reader, pixels: NDArray[np.uint8], scale: float) -> tuple[Tenso
         scale: Factor that brings contents to the language model's size.
 
     Returns:
-        Contents of the cells, shape (cells, content), and the hidden states its deepstack levels are made from, shape
+        Contents of the cells, shape (cells, content), and the hidden states its deepstack levels are made
+        from, shape
         (levels, cells, 4 x width).
     """
     hidden: list[Tensor] = []
@@ -66,8 +71,16 @@ def read(reader: Reader, pixels: NDArray[np.uint8], scale: float) -> tuple[Tenso
     return merged[0] * scale, levels
 
 
-def collect(reader: Reader, scale: float, documents: Sequence[str], lexis: Lexis, kind: Kind, pages: int,
-            seed: int, levels: bool = True) -> list[PageText]:
+def collect(
+    reader: Reader,
+    scale: float,
+    documents: Sequence[str],
+    lexis: Lexis,
+    kind: Kind,
+    pages: int,
+    seed: int,
+    levels: bool = True,
+) -> list[PageText]:
     """Lays out, draws and reads pages of one kind.
 
     Args:
@@ -99,6 +112,6 @@ def size_of(reader: Reader, documents: Sequence[str], lexis: Lexis, kind: Kind, 
     lengths = []
     for page in collect(reader, 1.0, documents, lexis, kind, 24, seed, levels=False):
         assert page.features is not None
-        cells = page.pairs[:, 0].unique()
+        cells = torch.unique(page.pairs[:, 0])
         lengths.append(page.features[cells].float().norm(dim=-1))
     return float(torch.cat(lengths).mean())

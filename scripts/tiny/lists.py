@@ -95,7 +95,9 @@ class Shelf:
         """
         right = draw.randrange(len(self.pages))
         page = self.pages[right]
-        same = list(range(len(self.pages))) if draw.random() < mixed else self.by_size[page.rows, page.columns]
+        same = (
+            list(range(len(self.pages))) if draw.random() < mixed else self.by_size[page.rows, page.columns]
+        )
         own = [n for n in self.documents[page.document] if n != right]
         near = draw.sample(own, min(len(own), int(draw.random() * hard * (count - 1) + 0.5)))
         chosen = dict.fromkeys([right, *near])
@@ -117,6 +119,9 @@ class Shelf:
                 continue
             held = [sum(w for t, w in wanted.items() if t in self.tokens[n]) / total for n in numbers]
             answer = numbers.index(right)
-            if held[answer] > 0.6 and max(h for i, h in enumerate(held) if i != answer) <= MARGIN * held[answer]:
+            if (
+                held[answer] > 0.6
+                and max(h for i, h in enumerate(held) if i != answer) <= MARGIN * held[answer]
+            ):
                 return PageList(query, [self.pages[n] for n in numbers], answer, torch.tensor(held))
         return None

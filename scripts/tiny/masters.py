@@ -14,15 +14,21 @@ class Masters:
 
     def __init__(self, groups: Sequence[tuple[list[nn.Parameter], float, float]]) -> None:
         """Args:
-            groups: Weights, their peak learning rate, and their weight decay.
+        groups: Weights, their peak learning rate, and their weight decay.
         """
         self.weights = [weight for weights, _, _ in groups for weight in weights]
         copies = [[weight.detach().float().clone() for weight in weights] for weights, _, _ in groups]
         self.copies = [copy for group in copies for copy in group]
         self.rates = [rate for _, rate, _ in groups]
         self.optimizer = torch.optim.AdamW(
-            [{"params": group, "lr": rate, "weight_decay": decay}
-             for group, (_, rate, decay) in zip(copies, groups, strict=True)], betas=(0.9, 0.98), eps=1e-8, foreach=True)
+            [
+                {"params": group, "lr": rate, "weight_decay": decay}
+                for group, (_, rate, decay) in zip(copies, groups, strict=True)
+            ],
+            betas=(0.9, 0.98),
+            eps=1e-8,
+            foreach=True,
+        )
 
     @torch.no_grad()
     def step(self, share: float, clip: float = 1.0) -> float:

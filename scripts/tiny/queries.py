@@ -9,12 +9,50 @@ from scripts.tiny.lexicon import QUESTION_WORDS
 from scripts.tiny.lexis import Lexis
 
 OPENINGS = (
-    "What is the", "What was the", "What are the", "How does the", "How do", "How can I", "Which", "When does the",
-    "Where is the", "Why is the", "Who", "How much", "How many", "What happens if the", "Tell me about the",
-    "Explain the", "Describe the", "What does the page say about", "Find the", "Show the", "How is the", "Can the",
-    "What do we know about", "In which case is the", "How to", "Overview of the", "Details on the", "What were the",
+    "What is the",
+    "What was the",
+    "What are the",
+    "How does the",
+    "How do",
+    "How can I",
+    "Which",
+    "When does the",
+    "Where is the",
+    "Why is the",
+    "Who",
+    "How much",
+    "How many",
+    "What happens if the",
+    "Tell me about the",
+    "Explain the",
+    "Describe the",
+    "What does the page say about",
+    "Find the",
+    "Show the",
+    "How is the",
+    "Can the",
+    "What do we know about",
+    "In which case is the",
+    "How to",
+    "Overview of the",
+    "Details on the",
+    "What were the",
 )
-LINKS = ("of the", "of", "in", "for", "and", "with", "and the", "in the", "for the", "from", "to", "on the", "by")
+LINKS = (
+    "of the",
+    "of",
+    "in",
+    "for",
+    "and",
+    "with",
+    "and the",
+    "in the",
+    "for the",
+    "from",
+    "to",
+    "on the",
+    "by",
+)
 ENDINGS = ("?", "?", "?", "", ".", " please?")
 
 
@@ -36,7 +74,9 @@ def _changed(word: str, draw: random.Random) -> str:
 
 def _cased(text: str, draw: random.Random) -> str:
     kind = draw.random()
-    return text.lower() if kind < 0.45 else text.title() if kind < 0.5 else text.upper() if kind < 0.53 else text
+    return (
+        text.lower() if kind < 0.45 else text.title() if kind < 0.5 else text.upper() if kind < 0.53 else text
+    )
 
 
 def telling(words: Sequence[str], lexis: Lexis, least: float = 0.3) -> list[str]:
@@ -68,7 +108,7 @@ def ask(words: Sequence[str], lexis: Lexis, draw: random.Random, most: int = 7) 
     if kind < 0.3:
         length = draw.randint(3, most + 2)
         start = draw.randrange(max(len(words) - length, 1))
-        span = [strip(word) for word in words[start:start + length]]
+        span = [strip(word) for word in words[start : start + length]]
         if len(telling(span, lexis)) < 2:
             return None
         text = " ".join(word for word in span if word)
@@ -76,7 +116,7 @@ def ask(words: Sequence[str], lexis: Lexis, draw: random.Random, most: int = 7) 
         count = draw.randint(2, most)
         if draw.random() < 0.6:  # neighbours on the page
             start = draw.randrange(max(len(content) - count, 1))
-            chosen = content[start:start + count]
+            chosen = content[start : start + count]
         else:
             chosen = draw.sample(content, min(count, len(content)))
         chosen = [_changed(word, draw) for word in chosen]

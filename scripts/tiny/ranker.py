@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +45,17 @@ def select(text: Tensor, visual: Tensor, keep: float) -> Tensor:
     return order.sort().values
 
 
-def assemble(table: Tensor, prompt: Prompt, pages: Sequence[Tensor], grids: Sequence[tuple[int, int]], keep: float,
-             special: tuple[int, int], interaction: str = "prompt", levels: Sequence[Tensor] | None = None,
-             chance: torch.Generator | None = None) -> Assembled:
+def assemble(
+    table: Tensor,
+    prompt: Prompt,
+    pages: Sequence[Tensor],
+    grids: Sequence[tuple[int, int]],
+    keep: float,
+    special: tuple[int, int],
+    interaction: str = "prompt",
+    levels: Sequence[Tensor] | None = None,
+    chance: torch.Generator | None = None,
+) -> Assembled:
     """Prompt and pages → embeddings and positions.
 
     Args:
@@ -93,8 +102,15 @@ def assemble(table: Tensor, prompt: Prompt, pages: Sequence[Tensor], grids: Sequ
     tail = table[torch.tensor(prompt.tail)]
     parts.append(tail)
     places.append((torch.arange(len(tail)) + position).expand(3, -1))
-    return Assembled(torch.cat(parts), torch.cat(places, 1), torch.cat(visual), kept, torch.tensor(ends),
-                     torch.cat(stacked, 1) if levels is not None else None, prompt)
+    return Assembled(
+        torch.cat(parts),
+        torch.cat(places, 1),
+        torch.cat(visual),
+        kept,
+        torch.tensor(ends),
+        torch.cat(stacked, 1) if levels is not None else None,
+        prompt,
+    )
 
 
 def _half(values: Tensor) -> Tensor:
@@ -108,7 +124,9 @@ def _norm(module: nn.Module, values: Tensor) -> Tensor:
     return F.rms_norm(values, (values.shape[-1],), weight, 1e-6)
 
 
-def forward(model: Qwen3VLTextModel, sequence: Assembled, fixed: int | None = None) -> tuple[Tensor, list[Tensor]]:
+def forward(
+    model: Qwen3VLTextModel, sequence: Assembled, fixed: int | None = None
+) -> tuple[Tensor, list[Tensor]]:
     """One causal forward.
 
     Args:
@@ -117,7 +135,8 @@ def forward(model: Qwen3VLTextModel, sequence: Assembled, fixed: int | None = No
         fixed: From this dimension on, no gradient passes what the first layer writes.
 
     Returns:
-        The last position's final hidden state, shape (D,), and the hidden states after every layer but the last.
+        The last position's final hidden state, shape (D,), and the hidden states after every layer but the
+        last.
     """
     hidden = sequence.vectors
     length = hidden.shape[0]
@@ -125,16 +144,17 @@ def forward(model: Qwen3VLTextModel, sequence: Assembled, fixed: int | None = No
     cosine, sine = cosine[0], sine[0]
     blocked = torch.ones(length, length, dtype=torch.bool).triu(1)
     states: list[Tensor] = []
-    for number, layer in enumerate(model.layers):
+    layers = cast(Any, model.layers)
+    for number, layer in enumerate(layers):
         attention = layer.self_attn
-        final = number == len(model.layers) - 1
+        final = number == len(layers) - 1
         head = attention.head_dim
         inner = _norm(layer.input_layernorm, hidden)
         asking = inner[-1:] if final else inner
         query = _norm(attention.q_norm, attention.q_proj(asking).view(len(asking), -1, head)).transpose(0, 1)
         key = _norm(attention.k_norm, attention.k_proj(inner).view(length, -1, head)).transpose(0, 1)
         value = attention.v_proj(inner).view(length, -1, head).transpose(0, 1)
-        query = query * cosine[-len(asking):] + _half(query) * sine[-len(asking):]
+        query = query * cosine[-len(asking) :] + _half(query) * sine[-len(asking) :]
         key = key * cosine + _half(key) * sine
         if length > 3000 and not final:
             seen = F.scaled_dot_product_attention(query[None], key[None], value[None], is_causal=True)[0]
@@ -143,7 +163,9 @@ def forward(model: Qwen3VLTextModel, sequence: Assembled, fixed: int | None = No
             if not final:
                 scores = scores.masked_fill(blocked, float("-inf"))
             seen = scores.softmax(-1) @ value
-        hidden = (hidden[-1:] if final else hidden) + attention.o_proj(seen.transpose(0, 1).reshape(len(asking), -1))
+        hidden = (hidden[-1:] if final else hidden) + attention.o_proj(
+            seen.transpose(0, 1).reshape(len(asking), -1)
+        )
         inner = _norm(layer.post_attention_layernorm, hidden)
         hidden = hidden + layer.mlp.down_proj(F.silu(layer.mlp.gate_proj(inner)) * layer.mlp.up_proj(inner))
         if sequence.levels is not None and number < len(sequence.levels):
@@ -157,5 +179,5 @@ def forward(model: Qwen3VLTextModel, sequence: Assembled, fixed: int | None = No
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
     """Ids of vision start and vision end."""
-    start, end = tokenizer.convert_tokens_to_ids(["<|vision_start|>", "<|vision_end|>"])
-    return int(start), int(end)
+    ids = cast(list[int], tokenizer.convert_tokens_to_ids(["<|vision_start|>", "<|vision_end|>"]))
+    return ids[0], ids[1]

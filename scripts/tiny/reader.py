@@ -1,9 +1,11 @@
-"""The vision tower as it is trained: grey pixels in, one vector per cell out, token vectors to compare with."""
+"""The vision tower as it is trained: grey pixels in, one vector per cell out, token vectors to compare
+with."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +15,9 @@ from transformers import Qwen3VLConfig, Qwen3VLVisionModel
 
 from scripts.tiny.targets import CHARACTERS
 
-CONTENT = 220  # dimensions of the language model that hold what a token or a cell says; the rest are its flags
+CONTENT = (
+    220  # dimensions of the language model that hold what a token or a cell says; the rest are its flags
+)
 PATCH = 16
 
 
@@ -25,9 +29,11 @@ def spelled(texts: list[str], seed: int = 0) -> Tensor:
         seed: For the random direction of every letter group.
 
     Returns:
-        Unit vectors, shape (tokens, ``CONTENT``): a sum over the token's groups of one to four letters, and a part
+        Unit vectors, shape (tokens, ``CONTENT``): a sum over the token's groups of one to four letters, and
+        a part
         of its own.
     """
+
     def direction(key: str) -> np.ndarray:
         digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "little")).normal(size=CONTENT)
@@ -39,7 +45,7 @@ def spelled(texts: list[str], seed: int = 0) -> Tensor:
         if text.isalnum():
             for length, share in ((1, 0.3), (2, 0.7), (3, 1.0), (4, 0.8)):
                 for start in range(len(text) - length + 1):
-                    group = text[start:start + length]
+                    group = text[start : start + length]
                     if group not in memory:
                         memory[group] = direction(group)
                     total += share * memory[group]
@@ -54,11 +60,12 @@ class Reader(nn.Module):
 
     def __init__(self, config: Qwen3VLConfig, texts: list[str]) -> None:
         """Args:
-            config: The checkpoint's configuration.
-            texts: Every token as text, in id order.
+        config: The checkpoint's configuration.
+        texts: Every token as text, in id order.
         """
         super().__init__()
-        vision = config.vision_config
+        vision = cast(Any, config.vision_config)
+        text = cast(Any, config.text_config)
         self.tower = Qwen3VLVisionModel(vision)
         self.tower.requires_grad_(True)
         for unused in (self.tower.pos_embed, self.tower.patch_embed, self.tower.deepstack_merger_list):
@@ -66,9 +73,9 @@ class Reader(nn.Module):
         self.width, self.heads = vision.hidden_size, vision.num_heads
         self.patch = nn.Linear(PATCH * PATCH, self.width)
         self.characters = nn.Linear(self.width, CHARACTERS + 1)
-        self.table = nn.Parameter(torch.zeros(config.text_config.vocab_size, CONTENT))
+        self.table = nn.Parameter(torch.zeros(text.vocab_size, CONTENT))
         with torch.no_grad():
-            self.table[:len(texts)] = spelled(texts)
+            self.table[: len(texts)] = spelled(texts)
         self.sharpness = nn.Parameter(torch.tensor(math.log(16.0)))
         self._start()
 
@@ -79,13 +86,18 @@ class Reader(nn.Module):
         half, quarter = head // 2, head // 4
         frequency = self.tower.rotary_pos_emb.inv_freq.float()
         offsets = [(0, -1), (0, 1), (0, -2), (0, 2), (-1, 0), (0, 0), (1, 0)]
-        for layer, block in enumerate(self.tower.blocks):
-            for linear, gain in ((block.attn.qkv, 1.0), (block.attn.proj, 1 / math.sqrt(2 * depth)),
-                                 (block.mlp.linear_fc1, 1.0), (block.mlp.linear_fc2, 1 / math.sqrt(2 * depth))):
+        blocks = cast(Any, self.tower.blocks)
+        for layer, block in enumerate(blocks):
+            for linear, gain in (
+                (block.attn.qkv, 1.0),
+                (block.attn.proj, 1 / math.sqrt(2 * depth)),
+                (block.mlp.linear_fc1, 1.0),
+                (block.mlp.linear_fc2, 1 / math.sqrt(2 * depth)),
+            ):
                 linear.weight.normal_(0, gain / math.sqrt(linear.in_features))
                 linear.bias.zero_()
             bias = block.attn.qkv.bias.view(3, self.heads, head)
-            block.attn.qkv.weight[:2 * self.width] *= 0.7
+            block.attn.qkv.weight[: 2 * self.width] *= 0.7
             for number in range(self.heads):
                 down, right = offsets[(number + 2 * (layer % 2)) % len(offsets)]
                 turn = torch.cat([-frequency * down, -frequency * right])
@@ -107,7 +119,7 @@ class Reader(nn.Module):
         patches = patches[patches.std(-1) > 0.02]
         mean = patches.mean(0)
         values, vectors = torch.linalg.eigh(torch.cov((patches - mean).T))
-        weight = (vectors[:, -self.width:] / (values[-self.width:] + 0.02 * values.mean()).sqrt()).T
+        weight = (vectors[:, -self.width :] / (values[-self.width :] + 0.02 * values.mean()).sqrt()).T
         self.patch.weight.copy_(weight)
         self.patch.bias.copy_(-weight @ mean)
 
@@ -119,7 +131,8 @@ class Reader(nn.Module):
             inside: If given, the hidden states that deepstack levels are made from are appended to it.
 
         Returns:
-            Last hidden states of the patches, shape (B, N, width), in merge order, and one vector per cell, shape
+            Last hidden states of the patches, shape (B, N, width), in merge order, and one vector per cell,
+            shape
             (B, N / 4, out), in reading order.
         """
         dtype = self.patch.weight.dtype
@@ -128,12 +141,19 @@ class Reader(nn.Module):
         cosine, sine = self._turns(height // PATCH, width // PATCH)
         cosine, sine = cosine.to(dtype), sine.to(dtype)
         tokens = hidden.shape[1]
-        for number, block in enumerate(self.tower.blocks):
-            mixed = block.attn.qkv(block.norm1(hidden)).view(count, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        blocks = cast(Any, self.tower.blocks)
+        for number, block in enumerate(blocks):
+            mixed = (
+                block.attn.qkv(block.norm1(hidden))
+                .view(count, tokens, 3, self.heads, -1)
+                .permute(2, 0, 3, 1, 4)
+            )
             query, key, value = mixed[0], mixed[1], mixed[2]
             query = query * cosine + _half(query) * sine
             key = key * cosine + _half(key) * sine
-            if tokens < 600:  # small pages: plain products are faster than the fused kernel, whose backward is slow
+            if (
+                tokens < 600
+            ):  # small pages: plain products are faster than the fused kernel, whose backward is slow
                 seen = (query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)).softmax(-1) @ value
             else:
                 seen = F.scaled_dot_product_attention(query, key, value)
@@ -146,7 +166,12 @@ class Reader(nn.Module):
 
     def _turns(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         down, right = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        places = torch.stack([down, right], -1).view(rows // 2, 2, columns // 2, 2, 2).transpose(1, 2).reshape(-1, 2)
+        places = (
+            torch.stack([down, right], -1)
+            .view(rows // 2, 2, columns // 2, 2, 2)
+            .transpose(1, 2)
+            .reshape(-1, 2)
+        )
         angles = places[:, :, None].float() * self.tower.rotary_pos_emb.inv_freq.float()
         both = angles.flatten(1)
         return torch.cat([both.cos()] * 2, -1), torch.cat([both.sin()] * 2, -1)

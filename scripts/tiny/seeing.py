@@ -40,7 +40,7 @@ def losses(reader: Reader, batch: Batch, weight: Tensor) -> tuple[Tensor, dict[s
     hidden, merged = reader.encode(batch.pixels)
     vectors = F.normalize(merged[..., :CONTENT].reshape(-1, CONTENT).float(), dim=-1)
     cells = vectors.shape[0]
-    present, place = batch.pairs[:, 1].unique(return_inverse=True)
+    present, place = torch.unique(batch.pairs[:, 1], return_inverse=True)
     others = torch.randint(0, BLANK, (OTHERS,))
     others = others[~torch.isin(others, present)]
     candidates = torch.cat([torch.tensor([BLANK]), present, others])
@@ -55,12 +55,12 @@ def losses(reader: Reader, batch: Batch, weight: Tensor) -> tuple[Tensor, dict[s
     wanted[empty, 0] = 1
     importance = torch.where(empty, 0.15, wanted.sum(1).clamp(0.1, 2))
     target = wanted / wanted.sum(1, keepdim=True)
-    log_share = logits.log_softmax(1)[:, :len(present) + 1]
+    log_share = logits.log_softmax(1)[:, : len(present) + 1]
     naming = -((target * log_share).sum(1) * importance).sum() / importance.sum()
 
     # A token's cells against every other cell: this is what MaxSim and pruning rely on.
     strong = wanted[:, 1:] > 0.15 * weight[present]
-    over_cells = logits[:, 1:len(present) + 1]
+    over_cells = logits[:, 1 : len(present) + 1]
     finding = over_cells.logsumexp(0) - over_cells.masked_fill(~strong, -1e4).logsumexp(0)
     has = strong.any(0)
     pull = weight[present] * has
@@ -75,12 +75,16 @@ def losses(reader: Reader, batch: Batch, weight: Tensor) -> tuple[Tensor, dict[s
     named = reader.characters(hidden).float().log_softmax(-1)
     spelling = -((letters * named).sum(-1) * mass).sum() / mass.sum()
     loss = naming + 0.5 * finding_loss + 0.5 * spelling
-    return loss, {"naming": float(naming.detach()), "finding": float(finding_loss.detach()),
-                  "spelling": float(spelling.detach())}
+    return loss, {
+        "naming": float(naming.detach()),
+        "finding": float(finding_loss.detach()),
+        "spelling": float(spelling.detach()),
+    }
 
 
 def rate(done: float) -> float:
-    """Learning rate by the share of the time spent: a short warm-up, then a cosine from 0.35 of the way on."""
+    """Learning rate by the share of the time spent: a short warm-up, then a cosine from 0.35 of the way
+    on."""
     if done < 0.01:
         return 0.1 + 90 * done
     return 1.0 if done < 0.35 else 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (done - 0.35) / 0.65))
@@ -89,22 +93,29 @@ def rate(done: float) -> float:
 class Quiz:
     """How well plain MaxSim finds held-out pages: no language model, the vision tower alone."""
 
-    def __init__(self, documents: Sequence[str], lexis: Lexis, size: tuple[int, int], glyphs: tuple[int, int],
-                 seed: int, pages: int = 40) -> None:
+    def __init__(
+        self,
+        documents: Sequence[str],
+        lexis: Lexis,
+        size: tuple[int, int],
+        glyphs: tuple[int, int],
+        seed: int,
+        pages: int = 40,
+    ) -> None:
         """Args:
-            documents: Held-out text.
-            lexis: Tokens and weights.
-            size: Width and height of the pages.
-            glyphs: Smallest and largest font size.
-            seed: Fixes the pages.
-            pages: How many, all in one list.
+        documents: Held-out text.
+        lexis: Tokens and weights.
+        size: Width and height of the pages.
+        glyphs: Smallest and largest font size.
+        seed: Fixes the pages.
+        pages: How many, all in one list.
         """
         draw = random.Random(seed)
         faces = available(COMMON)[:6]
         self.queries, shown = [], []
         for _ in range(pages):
             split = lexis.sprinkled(draw.choice(documents).split(), 0.03, draw)
-            words = split[draw.randrange(max(len(split) - 300, 1)):][:600]
+            words = split[draw.randrange(max(len(split) - 300, 1)) :][:600]
             style = Style(draw.choice(faces), draw.randint(*glyphs), 1.25, (24, 20, 20, 4))
             runs = lay_out(words, *size, style, draw)
             telling = {t for run in runs for t, _, _ in lexis.pieces(run.word) if lexis.weight[t] > 0.4}
@@ -115,7 +126,9 @@ class Quiz:
     @torch.no_grad()
     def recall(self, reader: Reader) -> float:
         """Recall@1 over all the pages."""
-        vectors = torch.cat([reader.encode(part)[1][..., :CONTENT].float() for part in self.pixels.split(4)])
+        vectors = torch.cat(
+            [reader.encode(part)[1][..., :CONTENT].float() for part in torch.split(self.pixels, 4)]
+        )
         vectors = F.normalize(vectors, dim=-1)
         right = 0
         for page, query in enumerate(self.queries):
@@ -124,8 +137,15 @@ class Quiz:
         return right / len(self.queries)
 
 
-def train(reader: Reader, documents: Sequence[str], unseen: Sequence[str], lexis: Lexis, state: Path,
-          minutes: float, seed: int = 0) -> None:
+def train(
+    reader: Reader,
+    documents: Sequence[str],
+    unseen: Sequence[str],
+    lexis: Lexis,
+    state: Path,
+    minutes: float,
+    seed: int = 0,
+) -> None:
     """Trains for a time, or continues an earlier run; saves to ``state`` every three minutes.
 
     Args:
@@ -139,40 +159,60 @@ def train(reader: Reader, documents: Sequence[str], unseen: Sequence[str], lexis
     """
     torch.manual_seed(seed)
     saved = torch.load(state, weights_only=True) if state.exists() else None
-    stream = batches(Crops(documents, lexis, seed + (saved["steps"] + 1 if saved else 0), 0.0 if saved else 0.9))
+    stream = batches(
+        Crops(documents, lexis, seed + (saved["steps"] + 1 if saved else 0), 0.0 if saved else 0.9)
+    )
     if saved is None:
         reader.whiten(torch.cat([b.pixels.reshape(-1, 32, 32) for b in (next(stream) for _ in range(6))]))
     reader.to(torch.bfloat16)
     own = {id(reader.table), id(reader.sharpness)}
     moving = [p for p in reader.parameters() if p.requires_grad and id(p) not in own]
-    masters = Masters([([p for p in moving if p.ndim > 1], 2e-3, 0.01), ([p for p in moving if p.ndim < 2], 2e-3, 0.0),
-                       ([reader.table], 3e-4, 0.0), ([reader.sharpness], 1e-3, 0.0)])
+    masters = Masters(
+        [
+            ([p for p in moving if p.ndim > 1], 2e-3, 0.01),
+            ([p for p in moving if p.ndim < 2], 2e-3, 0.0),
+            ([reader.table], 3e-4, 0.0),
+            ([reader.sharpness], 1e-3, 0.0),
+        ]
+    )
     steps, spent = 0, 0.0
     if saved is not None:
         masters.restore(saved["masters"])
         steps, spent = saved["steps"], saved["spent"]
-    quizzes = {"12 px": Quiz(unseen, lexis, (448, 320), (11, 13), 1), "15 px": Quiz(unseen, lexis, (448, 320), (14, 16), 2),
-               "30 px": Quiz(unseen, lexis, (640, 416), (25, 38), 3)}
+    quizzes = {
+        "12 px": Quiz(unseen, lexis, (448, 320), (11, 13), 1),
+        "15 px": Quiz(unseen, lexis, (448, 320), (14, 16), 2),
+        "30 px": Quiz(unseen, lexis, (640, 416), (25, 38), 3),
+    }
     weight = torch.from_numpy(lexis.weight)
     began, last_save, last_quiz = time.monotonic() - spent, time.monotonic(), time.monotonic()
     average: dict[str, float] = {}
     while spent < 60 * minutes:
         loss, parts = losses(reader, next(stream), weight)
-        loss.backward()
+        torch.autograd.backward(loss)
         norm = masters.step(rate(spent / (60 * minutes)))
         steps += 1
         for name, value in {**parts, "norm": norm}.items():
             average[name] = 0.98 * average.get(name, value) + 0.02 * value
         spent = time.monotonic() - began
         if steps % 50 == 0:
-            LOG.info("step %d, %.1f min, %s, sharpness %.1f", steps, spent / 60,
-                     " ".join(f"{k} {v:.3f}" for k, v in average.items()), float(reader.sharpness.detach().float().exp()))
+            LOG.info(
+                "step %d, %.1f min, %s, sharpness %.1f",
+                steps,
+                spent / 60,
+                " ".join(f"{k} {v:.3f}" for k, v in average.items()),
+                float(reader.sharpness.detach().float().exp()),
+            )
         if time.monotonic() - last_quiz > 240 or spent >= 60 * minutes:
-            LOG.info("MaxSim Recall@1 of 40: %s", {name: quiz.recall(reader) for name, quiz in quizzes.items()})
+            LOG.info(
+                "MaxSim Recall@1 of 40: %s", {name: quiz.recall(reader) for name, quiz in quizzes.items()}
+            )
             last_quiz = time.monotonic()
         if time.monotonic() - last_save > 180 or spent >= 60 * minutes:
             partial = state.with_suffix(".part")
-            torch.save({"masters": masters.state(), "steps": steps, "spent": spent,
-                        "reader": reader.state_dict()}, partial)
+            torch.save(
+                {"masters": masters.state(), "steps": steps, "spent": spent, "reader": reader.state_dict()},
+                partial,
+            )
             partial.replace(state)
             last_save = time.monotonic()

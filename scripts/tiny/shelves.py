@@ -17,9 +17,16 @@ from scripts.tiny.lexis import Lexis
 from scripts.tiny.lists import PageText
 
 
-def fill(documents: Sequence[str], lexis: Lexis, pages: int, faces: Sequence[Face],
-         sizes: Sequence[tuple[int, int]], glyphs: tuple[float, float], draw: random.Random,
-         sprinkle: float = 0.03) -> list[tuple[PageText, list[Run]]]:
+def fill(
+    documents: Sequence[str],
+    lexis: Lexis,
+    pages: int,
+    faces: Sequence[Face],
+    sizes: Sequence[tuple[int, int]],
+    glyphs: tuple[float, float],
+    draw: random.Random,
+    sprinkle: float = 0.03,
+) -> list[tuple[PageText, list[Run]]]:
     """Lays out pages, up to eight in a row from one document, all of a document in one size and face.
 
     Args:
@@ -44,24 +51,38 @@ def fill(documents: Sequence[str], lexis: Lexis, pages: int, faces: Sequence[Fac
         size = round(math.exp(draw.uniform(math.log(glyphs[0]), math.log(glyphs[1]))))
         edge = width * draw.uniform(0.03, 0.1)
         heading = (draw.choice(faces), round(size * draw.uniform(1.2, 1.8))) if draw.random() < 0.3 else None
-        style = Style(draw.choice(faces), size, draw.uniform(1.15, 1.5), (edge, edge * draw.uniform(0.6, 1.4), edge, edge),
-                      1, heading, draw.choice((0.0, 0.02, 0.05)))
+        style = Style(
+            draw.choice(faces),
+            size,
+            draw.uniform(1.15, 1.5),
+            (edge, edge * draw.uniform(0.6, 1.4), edge, edge),
+            1,
+            heading,
+            draw.choice((0.0, 0.02, 0.05)),
+        )
         start = draw.randrange(max(len(words) // 2, 1))
         for _ in range(8):
             most = draw.choice((10_000, 10_000, 10_000, 60, 30))
-            runs = lay_out(words[start:start + most], width, height, style, draw)
+            runs = lay_out(words[start : start + most], width, height, style, draw)
             if len(runs) < 8 or len(done) >= pages:
                 break
             pairs, shares = targets.cells(runs, width, height, lexis)
-            text = PageText([run.word for run in runs], number, height // 32, width // 32, torch.from_numpy(pairs),
-                            torch.from_numpy(shares))
+            text = PageText(
+                [run.word for run in runs],
+                number,
+                height // 32,
+                width // 32,
+                torch.from_numpy(pairs),
+                torch.from_numpy(shares),
+            )
             done.append((text, runs))
             start += len(runs)
     return done
 
 
 def imagine(page: PageText, table: Tensor, blank: int, noise: tuple[float, float] = (0.5, 1.2)) -> Tensor:
-    """Content vectors as a vision tower of middling quality would give them, shape (cells, ``CONTENT``), unit length."""
+    """Content vectors as a vision tower of middling quality would give them, shape (cells, ``CONTENT``),
+    unit length."""
     vectors = torch.zeros(page.rows * page.columns, table.shape[1])
     if len(page.pairs):
         strength = page.shares * torch.empty(len(page.shares)).uniform_(0.2, 1.2)

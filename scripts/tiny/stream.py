@@ -17,10 +17,13 @@ from scripts.tiny import fonts, targets
 from scripts.tiny.layout import Style, lay_out
 from scripts.tiny.lexis import Lexis
 
-# Width and height of the crops of a batch by the largest glyphs on them: every shape has about as many patches.
-SHAPES = {"small": [(256, 256), (320, 192), (192, 320), (512, 128), (224, 288)],
-          "large": [(512, 256), (384, 320), (448, 288), (640, 192)],
-          "wide": [(544, 480), (736, 352)]}
+# Width and height of the crops of a batch by the largest glyphs on them: every shape has about as many
+# patches.
+SHAPES = {
+    "small": [(256, 256), (320, 192), (192, 320), (512, 128), (224, 288)],
+    "large": [(512, 256), (384, 320), (448, 288), (640, 192)],
+    "wide": [(544, 480), (736, 352)],
+}
 
 EASY_BATCHES = 4000
 
@@ -47,10 +50,10 @@ class Crops(IterableDataset[Batch]):
 
     def __init__(self, documents: Sequence[str], lexis: Lexis, seed: int, easy: float = 0.0) -> None:
         """Args:
-            documents: Text to draw.
-            lexis: Tokens and words.
-            seed: Where the stream starts.
-            easy: Share of batches that keep to a few faces and ordinary sizes, for the first minutes.
+        documents: Text to draw.
+        lexis: Tokens and words.
+        seed: Where the stream starts.
+        easy: Share of batches that keep to a few faces and ordinary sizes, for the first minutes.
         """
         self.documents, self.lexis, self.seed, self.easy = documents, lexis, seed, easy
 
@@ -60,10 +63,16 @@ class Crops(IterableDataset[Batch]):
             return self.lexis.some(count, draw)
         split = draw.choice(self.documents).split()
         start = draw.randrange(max(len(split) - count, 1))
-        return self.lexis.sprinkled(split[start:start + count], 0.08, draw)
+        return self.lexis.sprinkled(split[start : start + count], 0.08, draw)
 
-    def style(self, width: int, height: int, sizes: tuple[float, float], faces: tuple[list[fonts.Face], ...],
-              draw: random.Random) -> Style:
+    def style(
+        self,
+        width: int,
+        height: int,
+        sizes: tuple[float, float],
+        faces: tuple[list[fonts.Face], ...],
+        draw: random.Random,
+    ) -> Style:
         """A way of setting a crop, glyph sizes drawn evenly on a logarithmic scale."""
         face = draw.choice(faces[0] if draw.random() < 0.6 else faces[-1])
         size = round(math.exp(draw.uniform(math.log(sizes[0]), math.log(sizes[1]))))
@@ -71,11 +80,22 @@ class Crops(IterableDataset[Batch]):
         if draw.random() < 0.15 and size < 40:
             heading = (draw.choice(faces[0]), round(size * draw.uniform(1.2, 2.2)))
         cut = draw.random() < 0.5
-        margins = (draw.uniform(-2 * size, 4) if cut else draw.uniform(2, 24),
-                   draw.uniform(-size, 4) if cut else draw.uniform(2, 20), -4.0 * size if cut else 4.0, -0.5 * size)
+        margins = (
+            draw.uniform(-2 * size, 4) if cut else draw.uniform(2, 24),
+            draw.uniform(-size, 4) if cut else draw.uniform(2, 20),
+            -4.0 * size if cut else 4.0,
+            -0.5 * size,
+        )
         columns = 2 if not cut and size <= 14 and width >= 320 and draw.random() < 0.3 else 1
-        return Style(face, size, draw.uniform(1.08, 1.5) if draw.random() < 0.85 else draw.uniform(1.5, 2.4), margins,
-                     columns, heading, draw.choice((0.0, 0.02, 0.08)))
+        return Style(
+            face,
+            size,
+            draw.uniform(1.08, 1.5) if draw.random() < 0.85 else draw.uniform(1.5, 2.4),
+            margins,
+            columns,
+            heading,
+            draw.choice((0.0, 0.02, 0.08)),
+        )
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
@@ -113,8 +133,12 @@ class Crops(IterableDataset[Batch]):
                 pairs.append(found)
                 shares.append(share)
                 characters.append(targets.patches(runs, width, height))
-            yield Batch(torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.concatenate(pairs)),
-                        torch.from_numpy(np.concatenate(shares)), torch.from_numpy(np.stack(characters)))
+            yield Batch(
+                torch.from_numpy(np.stack(pixels)),
+                torch.from_numpy(np.concatenate(pairs)),
+                torch.from_numpy(np.concatenate(shares)),
+                torch.from_numpy(np.stack(characters)),
+            )
 
 
 def batches(crops: Crops) -> Iterator[Batch]:

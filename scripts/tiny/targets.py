@@ -12,7 +12,7 @@ from scripts.tiny.lexis import Lexis
 
 CELL, PATCH = 32, 16
 CHARACTERS = 37  # a-z, 0-9, any mark
-SHOWN = 0.12     # a cell answers for a token if at least this share of the token, or of the cell, is the overlap
+SHOWN = 0.12  # a cell answers for a token if at least this share of the token, or of the cell, is the overlap
 
 Entries = NDArray[np.int64]
 Weights = NDArray[np.float32]
@@ -25,8 +25,9 @@ def _character(mark: str) -> int:
     return 26 + int(mark) if "0" <= mark <= "9" else 36
 
 
-def _overlaps(box: tuple[float, float, float, float], step: int, rows: int,
-              columns: int) -> list[tuple[int, int, float]]:
+def _overlaps(
+    box: tuple[float, float, float, float], step: int, rows: int, columns: int
+) -> list[tuple[int, int, float]]:
     x0, y0, x1, y1 = box
     found = []
     for row in range(max(int(y0 // step), 0), min(int(y1 // step) + 1, rows)):
@@ -90,6 +91,8 @@ def patches(runs: Sequence[Run], width: int, height: int) -> NDArray[np.float32]
         top, bottom = run.baseline - 0.6 * run.size, run.baseline
         for i, mark in enumerate(run.word):
             kind = _character(mark)
-            for row, column, part in _overlaps((float(edges[i]), top, float(edges[i + 1]), bottom), PATCH, rows, columns):
+            for row, column, part in _overlaps(
+                (float(edges[i]), top, float(edges[i + 1]), bottom), PATCH, rows, columns
+            ):
                 shown[row, column, kind] += part / (PATCH * PATCH)
     return shown

@@ -13,8 +13,15 @@ from scripts.tiny.lexicon import BUSINESS, QUESTION_WORDS, name, number
 from scripts.tiny.prompt import LETTERS, prompt_text
 
 VOCABULARY = 6000
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
-           "<|video_pad|>")
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 # A year is one token, other numbers go two digits at a time, every mark stands alone.
 PIECES = r"(?:19|20)\d\d(?!\d)|\d{1,2}|\p{L}[\p{L}\p{M}]*|\n+|[^\s\p{L}\d]|\s"
 
@@ -55,7 +62,8 @@ def build(documents: Sequence[str], seed: int = 0) -> Tokenizer:
     """Trains the tokenizer.
 
     Letters inside words are lower-cased by 26 replacements, which keeps offsets true and leaves a letter
-    that stands alone as it is: ``[A]`` is three tokens and ``A`` one of the 20 answers. Spaces are dropped, so that a
+    that stands alone as it is: ``[A]`` is three tokens and ``A`` one of the 20 answers. Spaces are dropped,
+    so that a
     word is the same token at a line's start, after a bracket, or mid-sentence.
 
     Args:
@@ -71,14 +79,17 @@ def build(documents: Sequence[str], seed: int = 0) -> Tokenizer:
         inside = rf"{capital}(?=[A-Za-z])|(?<=[A-Za-z]){capital}"
         lower.append(normalizers.Replace(Regex(inside), capital.lower()))
     tokenizer.normalizer = normalizers.Sequence(lower)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r"[ \t]+"), "removed"),
-        pre_tokenizers.Split(Regex(PIECES), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"[ \t]+"), "removed"),
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-                                  show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
     tokenizer.train_from_iterator(_training_text(documents, seed), trainer)
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     return tokenizer
@@ -88,12 +99,26 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
     """Writes tokenizer.json, tokenizer_config.json and chat_template.jinja as transformers expects them."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    added = {str(tokenizer.token_to_id(token)): {"content": token, "lstrip": False, "normalized": False,
-                                                 "rstrip": False, "single_word": False, "special": True}
-             for token in SPECIAL}
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": added,
-                "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "model_max_length": 32768,
-                "clean_up_tokenization_spaces": False, "additional_special_tokens": list(SPECIAL[1:])}
+    added = {
+        str(tokenizer.token_to_id(token)): {
+            "content": token,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": True,
+        }
+        for token in SPECIAL
+    }
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "added_tokens_decoder": added,
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "model_max_length": 32768,
+        "clean_up_tokenization_spaces": False,
+        "additional_special_tokens": list(SPECIAL[1:]),
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     (folder / "chat_template.jinja").write_text(TEMPLATE)
 

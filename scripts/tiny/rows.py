@@ -1,0 +1,62 @@
+"""The rows of the evaluation's table: which pages, how many, pruned how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scripts.tiny import fonts
+from scripts.tiny.library import Kind
+
+SMALL = ((256, 320), (320, 256), (384, 288), (224, 320), (320, 224))
+UNSEEN = ((352, 448), (448, 256), (544, 416), (256, 576))
+POINT = 1024 / 842  # pixels of a point on an A4 page rendered at 1024 px
+SLIDE = 1024 / 960
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: As the table shows it.
+        kind: Which pool of pages.
+        keep: Share of the visual tokens that stays.
+        chance: Whether tokens are kept by chance instead of by cosine.
+        target: Recall@1 asked for over 8 and 20 pages, or an empty text.
+    """
+
+    name: str
+    kind: str
+    keep: float
+    chance: bool = False
+    target: str = ""
+
+
+def kinds() -> dict[str, tuple[Kind, int]]:
+    """Pools of pages by name, and how many pages each needs."""
+    common = fonts.available(fonts.COMMON)
+    body = [
+        face
+        for face in common
+        if face.name.endswith(("Regular.ttf", "Regular.otf")) or face.name == "DejaVuSans.ttf"
+    ]
+    unknown = fonts.available(fonts.HELD_OUT)
+    return {
+        "small": (Kind(SMALL, (14, 20), common), 400),
+        "unseen": (Kind(UNSEEN, (14, 20), common), 400),
+        "fonts": (Kind(SMALL, (14, 20), unknown), 400),
+        "a4": (Kind(((736, 1024),), (11 * POINT, 12 * POINT + 0.4), body, pdf=1.0, plain=True), 160),
+        "slides": (Kind(((1024, 576),), (24 * SLIDE, 36 * SLIDE), body, pdf=1.0, plain=True), 160),
+    }
+
+
+ROWS = (
+    Row("keep 1.0", "small", 1.0, target="0.92 / 0.80"),
+    Row("keep 0.5", "small", 0.5, target="0.90 / 0.77"),
+    Row("keep 0.25", "small", 0.25),
+    Row("keep 0.25, tokens kept by chance", "small", 0.25, chance=True, target="0.15 / 0.10 below keep 0.25"),
+    Row("page sizes not in training, keep 1.0", "unseen", 1.0, target="within 0.05 of keep 1.0"),
+    Row("fonts not in training, keep 1.0", "fonts", 1.0, target="0.80 / 0.60"),
+    Row("A4 page, 11-12 pt, at 1024 px, keep 0.25", "a4", 0.25, target="0.75 / 0.55"),
+    Row("slides, 24-36 pt, at 1024 px, keep 0.25", "slides", 0.25, target="0.75 / 0.55"),
+)
