@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.serving import Failing, Hashing, running, until
+from tests.serving import TIMEOUT, Failing, Hashing, running, until
 from tests.test_server import encoded_document, failure
-from ziprerank_integrations import CheckpointError, EngineError, RemoteError, ZipReranker
+from ziprerank_integrations import CheckpointError, EngineError, Page, Ranking, RemoteError, ZipReranker
 from ziprerank_integrations.server import ServerSettings, create_app
 
 
@@ -113,3 +114,26 @@ def test_metrics_count_what_happened(untied: Path) -> None:
 def test_settings_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ServerSettings(**wrong)
+
+
+def test_texts_and_pdfs_are_drawn_as_the_engine_draws_them(
+    small: ZipReranker, make_pdf: Callable[..., Path]
+) -> None:
+    path = make_pdf(4)
+    texts = ["The harbour library opens in May.", "Apples are fruit. " * 100, "one\ntwo"]
+
+    with running(create_app(small)) as url, httpx.Client(base_url=url, timeout=TIMEOUT) as client:
+        from_texts = client.post("/v1/rerank", json={"query": "library", "documents": texts}).json()
+        form = {"query": "topic 14", "pages": "2-"}
+        from_pdf = client.post("/v1/rerank/pdf", files={"file": path.read_bytes()}, data=form).json()
+    expected = small.rerank("library", [Page.from_text(text) for text in texts])
+    assert result_of(from_texts) == told(expected)
+    assert result_of(from_pdf) == told(small.rerank("topic 14", Page.from_pdf(path, pages="2-")))
+
+
+def told(ranking: Ranking) -> list[Any]:
+    return [(item.index, item.score, item.logit) for item in ranking]
+
+
+def result_of(answer: Any) -> list[Any]:
+    return [(one["index"], one["relevance_score"], one["logit"]) for one in answer["results"]]

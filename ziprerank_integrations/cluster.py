@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from ziprerank_integrations.errors import RemoteError, require
+from ziprerank_integrations.errors import require
 
 for _module in ("ray.serve", "fastapi"):
     require(_module, "ray", purpose="ziprerank_integrations.cluster")
@@ -18,9 +17,7 @@ for _module in ("ray.serve", "fastapi"):
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 from ray import serve
-from ray.exceptions import RayError, RayTaskError
 from ray.serve.config import RequestRouterConfig
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.request_router import (
     PendingRequest,
@@ -30,14 +27,15 @@ from ray.serve.request_router import (
 )
 
 from ziprerank_integrations.affinity import PageAffinity
-from ziprerank_integrations.answers import read_answer, write_answer
+from ziprerank_integrations.answers import write_answer
 from ziprerank_integrations.connect import connect
 from ziprerank_integrations.errors import ZipRerankError
 from ziprerank_integrations.local import ZipReranker
 from ziprerank_integrations.options import DEFAULT_MODEL
+from ziprerank_integrations.replicas import EngineReplicas
 from ziprerank_integrations.server import ServerSettings, create_app
 from ziprerank_integrations.sizes import Sizes
-from ziprerank_integrations.types import Page, Ranking
+from ziprerank_integrations.types import Page
 
 __all__ = ["ClusterArgs", "PageRouter", "app", "build_app"]
 
@@ -173,72 +171,6 @@ class Engine:
             raise
         self._failures = 0
         return write_answer(ranking, "", evidence=True)
-
-
-class EngineReplicas:
-    """The engine's replicas behind the `Reranker` protocol.
-
-    Args:
-        handle: Their handle.
-        keep_ratio: Share of visual tokens that stays; None is the replicas' own.
-    """
-
-    def __init__(self, handle: DeploymentHandle[Any], keep_ratio: float | None = None) -> None:
-        self._handle = handle
-        self._keep_ratio = keep_ratio
-        self._facts: list[tuple[str, Sizes | None]] = []
-        self._lock = threading.Lock()
-
-    @property
-    def model(self) -> str:
-        """What the replicas call their model."""
-        return self._facts[0][0] if self._facts else _ENGINE
-
-    @property
-    def sizes(self) -> Sizes | None:
-        """The size at which pages enter the model; None until a replica is up."""
-        return self._facts[0][1] if self._facts else None
-
-    def load(self) -> None:
-        """Wait until a replica has loaded the model."""
-        with self._lock:
-            if not self._facts:
-                self._facts.append(_outcome(self._handle.facts.remote(), ()))
-
-    def with_options(self, *, keep_ratio: float) -> EngineReplicas:
-        """Give the same replicas with another ``keep_ratio``."""
-        other = EngineReplicas(self._handle, keep_ratio)
-        other._facts = self._facts
-        return other
-
-    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
-        """Rank pages on one of the replicas.
-
-        Raises:
-            RemoteError: If the replica dies, or none is there.
-        """
-        names = [page.fingerprint() for page in pages]
-        response = self._handle.rerank.remote(query, list(pages), top_n, self._keep_ratio, names=names)
-        return read_answer(_outcome(response, pages), query, pages, top_n, own=True)
-
-
-def _outcome(response: Any, pages: Sequence[Page]) -> Any:
-    """Wait for a replica; a page of a request that nobody waits for any more raises, and ends the wait."""
-    try:
-        while True:
-            try:
-                return response.result(timeout_s=0.2)
-            except TimeoutError:
-                for page in pages[:1]:
-                    page.fingerprint()
-    except RayTaskError as error:
-        if isinstance(error.cause, (ZipRerankError, ValueError)):
-            raise error.cause from None
-        raise RemoteError(f"a replica failed: {type(error.cause).__name__}") from error
-    except (RayError, RayServeException) as error:
-        raise RemoteError(f"a replica is gone: {type(error).__name__}") from error
-    finally:
-        response.cancel()
 
 
 def build_app(args: ClusterArgs | Mapping[str, Any]) -> serve.Application:
