@@ -58,6 +58,7 @@ MAY = {
         )
     },
     **{name: {*PAGES, "types", "errors", "options"} for name in PAGES - {"page"}},
+    "evaluation": {*PAGES, "types", "errors", "evaluation"},
     "training": {*PAGES, "engine", "types", "errors", "options", "prompts"},
     "pagenumbers": {"pdf", "errors"},
     "hints": {"page", "pagenumbers", "errors"},

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import ziprerank_integrations
+from ziprerank_integrations.cli import evaluate as evaluating
 from ziprerank_integrations.cli import info as information
 from ziprerank_integrations.cli import ranking
 from ziprerank_integrations.cli import serve as serving
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 
 app.add_typer(training.app, name="train")
+app.add_typer(evaluating.app, name="eval")
 
 
 def _version(wanted: bool) -> None:
