@@ -9,6 +9,7 @@ from typing import Any
 from ziprerank_integrations import pages
 from ziprerank_integrations.answers import write_answer
 from ziprerank_integrations.errors import PageError
+from ziprerank_integrations.origins import ImageBytes
 from ziprerank_integrations.server import incoming
 from ziprerank_integrations.server.failures import Failure
 from ziprerank_integrations.server.line import Ticket
@@ -54,12 +55,20 @@ def from_json(given: Any, ticket: Ticket, settings: ServerSettings) -> Asked:
         raise Failure(422, "too_many_documents", few)
     candidates: list[Page] = []
     served: list[ServedPage] = []
+    fetched = 0
     for index, document in enumerate(request.documents):
         if document.same_as is not None:
             candidates.append(candidates[document.same_as])
             continue
         ticket.check()
-        served.append(ServedPage(incoming.read(document, index, settings), ticket.check))
+        origin = incoming.read(document, index, settings)
+        if incoming.is_url(document) and isinstance(origin, ImageBytes):
+            # Fetched bytes take as much memory as sent ones, so that the same limit holds for them.
+            fetched += len(origin.data)
+            if fetched > settings.max_body_bytes:
+                many = f"the images behind URLs have more than {settings.max_body_bytes:,} bytes"
+                raise Failure(422, "images_too_large", many, index=index)
+        served.append(ServedPage(origin, ticket.check))
         candidates.append(Page(served[-1]))
     repeated = [document.to_json() for document in request.documents] if request.return_documents else None
 

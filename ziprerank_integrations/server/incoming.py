@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import cast
 
 from PIL import Image
 
 from ziprerank_integrations import pages
 from ziprerank_integrations.decode import check_size
 from ziprerank_integrations.errors import PageError
-from ziprerank_integrations.origins import ImageBytes
+from ziprerank_integrations.origins import ImageBytes, Url
 from ziprerank_integrations.page import PageSource
 from ziprerank_integrations.server.failures import Failure
 from ziprerank_integrations.server.served import DrawnImage
@@ -19,6 +20,7 @@ from ziprerank_integrations.wire import WireDocument
 
 # Pillow reads more than these, some of it by running other programs on the file.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+_FETCH = 20.0  # seconds for one URL
 
 
 def read(document: WireDocument, index: int, settings: ServerSettings) -> PageSource:
@@ -47,21 +49,29 @@ def read(document: WireDocument, index: int, settings: ServerSettings) -> PageSo
     return ImageBytes(data, label)
 
 
+def is_url(document: WireDocument) -> bool:
+    """Tell whether a document is an image to be fetched."""
+    return document.image is not None and _is_url(document.image)
+
+
+def _is_url(image: str) -> bool:
+    return image[:8].lower().startswith(("http://", "https://"))
+
+
 def _image_bytes(image: str, label: str, settings: ServerSettings) -> bytes:
     if image[:5].lower() == "data:":
         try:
             return pages.from_data_uri(image)
         except PageError as error:
             raise PageError(label, error.reason) from error
-    if image[:8].lower().startswith(("http://", "https://")):
+    if _is_url(image):
         try:
             origin = pages.url_source(
-                image, allow_urls=settings.allow_urls, max_bytes=settings.max_body_bytes, timeout=20
+                image, allow_urls=settings.allow_urls, max_bytes=settings.max_body_bytes, timeout=_FETCH
             )
-            origin.fingerprint()  # fetches it
+            return cast(Url, origin).encoded()
         except PageError as error:
             raise type(error)(label, error.reason) from error
-        return bytes(getattr(origin, "encoded")())  # noqa: B009
     data = pages.from_base64(image)
     if data is None:
         raise PageError(label, "the image is neither a data URI, nor base64, nor an http or https URL")

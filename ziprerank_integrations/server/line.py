@@ -90,7 +90,8 @@ class Line:
     @property
     def waiting(self) -> int:
         """How many requests are inside and not being ranked."""
-        return self._inside - (self._workers - self._free)
+        # Of those being ranked, some may have left already.
+        return max(0, self._inside - (self._workers - self._free))
 
     def enter(self) -> Ticket:
         """Let a request in.
