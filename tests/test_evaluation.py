@@ -220,7 +220,18 @@ def test_the_command_on_mmdocir(
     )
     assert (tmp_path / "out" / "table.md").read_text() == out
     assert (
-        main(["eval", "mmdocir", "--pages", str(dataset[1]), "--annotations", str(dataset[1]), "-o", "x"])
+        main(
+            [
+                "eval",
+                "mmdocir",
+                "--pages",
+                str(dataset[1]),
+                "--annotations",
+                str(dataset[1]),
+                "-o",
+                str(tmp_path / "none"),
+            ]
+        )
         == 1
     )
     assert "no parquet file" in capsys.readouterr().err

@@ -70,8 +70,11 @@ def test_commands_use_options_that_exist() -> None:
     lines = [line for block in BASH for line in block.splitlines() if line.startswith("ziprerank ")]
     assert lines
     for line in lines:
-        _, name, *words = shlex.split(line.split(" > ")[0])
-        known = {option for parameter in commands[name].params for option in parameter.opts}
+        _, name, *words = shlex.split(line.split(" > ")[0], comments=True)
+        command = commands[name]
+        while hasattr(command, "commands"):
+            command, *words = command.commands[words[0]], *words[1:]
+        known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-")} <= known, line
 
 
