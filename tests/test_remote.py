@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,32 @@ def test_addresses(ending: str) -> None:
 def test_options_out_of_range(options: dict[str, Any], part: str) -> None:
     with pytest.raises(ValueError, match=part):
         RemoteReranker(**{"url": "http://gpu:8000", **options})
+
+
+def test_the_event_loop_stays_free_while_pages_are_drawn_and_sent(make_pdf: Callable[..., Path]) -> None:
+    pages = [
+        *Page.from_pdf(make_pdf(20)),
+        *(Page.from_image(picture(seed, (900, 900))) for seed in range(10)),
+    ]
+    late: list[float] = []
+
+    async def beat(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            late.append(time.perf_counter() - before - 0.005)
+
+    async def ask(client: RemoteReranker) -> Ranking:
+        stop = asyncio.Event()
+        heart = asyncio.create_task(beat(stop))
+        ranking = await client.arerank("q", pages)
+        stop.set()
+        await heart
+        return ranking
+
+    with running(create_app(Hashing())) as url:
+        client = RemoteReranker(url)
+        asyncio.run(client.arerank("q", pages[:1]))  # what is imported at first use holds everybody up
+        assert len(asyncio.run(ask(client))) == 30
+    assert len(late) > 20
+    assert max(late) < 0.05
