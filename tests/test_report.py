@@ -10,6 +10,7 @@ from PIL import Image
 
 from ziprerank_integrations import report
 from ziprerank_integrations.errors import PageError
+from ziprerank_integrations.overlays import veil
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 160, 60), (30, 60, 200)
@@ -101,7 +102,7 @@ def test_a_page_of_a_real_pdf_is_drawn() -> None:
 
 def test_dropped_tokens_are_veiled_and_kept_ones_are_not() -> None:
     page = Image.new("RGB", (300, 200), RED)
-    seen = np.asarray(report.veil(page, Evidence(rows=2, columns=3, kept=(0, 5))))
+    seen = np.asarray(veil(page, Evidence(rows=2, columns=3, kept=(0, 5))))
     kept = (seen == RED).all(axis=2)
     assert kept[:100, :100].all() and kept[100:, 200:].all()
     assert kept.sum() == 2 * 100 * 100

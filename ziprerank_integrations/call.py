@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ziprerank_integrations import pdf, windows
 from ziprerank_integrations.errors import EngineError, PageError
+from ziprerank_integrations.explanation import Explanation
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.progress import Progress
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
@@ -100,6 +101,28 @@ class Call:
         )
         total = (time.perf_counter() - begin) * 1e3
         return Ranking(items[:top_n], self._query, self._model, self._usage(total), self._sizes.max_side)
+
+    def explain(self) -> Explanation:
+        """Give the similarity map of the first page.
+
+        Raises:
+            PageError: If the page cannot be had.
+            ValueError: If the query is too long.
+        """
+        self._runtime.check(self._query)
+        page = self._pages[0]
+        with pdf.session(), Progress(False, 1, 1) as bar:
+            self._bar = bar
+            self._name()
+            if self._failed:
+                raise self._failed[0]
+            try:
+                features = self._features([0])[0]
+            except _Unreadable as error:
+                raise self._failed[0] from error
+        values = self._runtime.similarity(self._scorer, self._query, features)
+        found = values.reshape(features.rows, features.columns).numpy()
+        return Explanation(self._query, page, found, self._options.interaction, self._sizes.max_side)
 
     def _name(self) -> None:
         """Name all pages, which reads their files: what is not there is told before anything is computed."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ziprerank_integrations.call import Call
 from ziprerank_integrations.engine.engine import Engine
+from ziprerank_integrations.explanation import Explanation
 from ziprerank_integrations.options import (
     CALL_OPTIONS,
     DEFAULT_MODEL,
@@ -166,6 +167,23 @@ class ZipReranker:
         """Rank pages without holding up the event loop. See `rerank`."""
         work = functools.partial(contextvars.copy_context().run, self.rerank, query, pages, top_n=top_n)
         return await asyncio.wrap_future(self._engine.submit(work))
+
+    def explain(self, query: str, page: Page) -> Explanation:
+        """Show which parts of a page resemble a question, as pruning sees them.
+
+        Args:
+            query: The question.
+            page: The page.
+
+        Returns:
+            The similarity map as an array, and as a picture over the page.
+
+        Raises:
+            ValueError: If the query is none.
+            PageError: If the page cannot be read.
+        """
+        check_query(query)
+        return Call(self._engine.load(), self._options, query, [page], self.model).explain()
 
     def with_options(self, **options: Any) -> ZipReranker:
         """Give a reranker with other options of a call, on the same weights and cache.

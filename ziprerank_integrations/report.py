@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from ziprerank_integrations import fonts
 from ziprerank_integrations.errors import ZipRerankError
-from ziprerank_integrations.types import Evidence, RankedPage, Ranking
+from ziprerank_integrations.overlays import as_seen, veil
+from ziprerank_integrations.types import RankedPage, Ranking
 
 MAX_WIDTH = 2400
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf")
@@ -27,10 +27,8 @@ _GREY = (104, 112, 122)
 _LINE = (203, 209, 216)
 _BLUE = (26, 82, 133)
 _MAX_SIDE = 1024  # where the ranking does not tell
-_VEIL = (205, 214, 226)
 _FAULT = (250, 238, 236)
 _FAULT_INK = (140, 40, 30)
-_VEIL_STRENGTH = 0.8
 
 
 def save(ranking: Ranking, path: str | os.PathLike[str], *, top: int = 5) -> None:
@@ -173,14 +171,9 @@ def _page(item: RankedPage, width: int, max_side: int) -> Image.Image:
     if item.error is not None:
         return _placeholder("not ranked", item.error, width)
 
-    def seen(height: float, wide: float, scalable: bool) -> tuple[int, int]:
-        scale = max_side / max(height, wide)
-        scale = scale if scalable else min(1.0, scale)
-        return max(1, round(height * scale)), max(1, round(wide * scale))
-
     try:
         # As the model saw it, then shrunk: a text page drawn anew for the card would have other lines.
-        image = item.page.image(seen)
+        image = item.page.image(as_seen(max_side))
         scale = min((width - 2) / image.width, (width * _TALLEST - 2) / image.height)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
@@ -192,24 +185,6 @@ def _page(item: RankedPage, width: int, max_side: int) -> Image.Image:
     framed = Image.new("RGB", (image.width + 2, image.height + 2), _LINE)
     framed.paste(image, (1, 1))
     return framed
-
-
-def veil(image: Image.Image, evidence: Evidence) -> Image.Image:
-    """Lay a light veil over the parts of a page whose visual tokens were dropped.
-
-    Args:
-        image: The page at any size, RGB; the grid covers it whole.
-        evidence: The grid and what was kept of it.
-
-    Returns:
-        A new image of the same size.
-    """
-    kept = np.zeros(evidence.rows * evidence.columns, dtype=np.uint8)
-    kept[list(evidence.kept)] = 255
-    grid = Image.fromarray(kept.reshape(evidence.rows, evidence.columns))
-    mask = grid.resize(image.size, Image.Resampling.NEAREST)
-    veiled = Image.blend(image, Image.new("RGB", image.size, _VEIL), _VEIL_STRENGTH)
-    return Image.composite(image, veiled, mask)
 
 
 def _placeholder(title: str, reason: str, width: int) -> Image.Image:

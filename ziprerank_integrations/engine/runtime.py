@@ -132,6 +132,10 @@ class Runtime:
         with clock.stage("language"):
             return self._alone(lambda _: scorer.score(query, pages))
 
+    def similarity(self, scorer: Scorer, query: str, page: PageFeatures) -> Tensor:
+        """Give how much each visual token of a page resembles a query; see `Scorer.similarity`."""
+        return self._alone(lambda _: scorer.similarity(query, page))
+
     def clear(self) -> None:
         """Empty the cache and give unused memory back to the device."""
         self.cache.clear()

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.interactions import text_vectors
-from ziprerank_integrations.engine.pruning import select_tokens
+from ziprerank_integrations.engine.pruning import select_tokens, similarity
+from ziprerank_integrations.engine.qwen3vl import Prefix
 from ziprerank_integrations.engine.sequence import build
+from ziprerank_integrations.engine.tokens import Encoded
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.prompts import LETTERS, listwise
 
@@ -46,6 +49,10 @@ class Scorer(Protocol):
         """Score pages, one logit each, comparable within this call."""
         ...
 
+    def similarity(self, query: str, page: PageFeatures) -> Tensor:
+        """Give how much each visual token of a page resembles a query: (N,) float32, on the CPU."""
+        ...
+
 
 class ListwiseScorer:
     """One forward pass over all pages; each page's logit is that of its letter at the answer's first place.
@@ -68,15 +75,11 @@ class ListwiseScorer:
     def score(self, query: str, pages: Sequence[PageFeatures]) -> Scored:
         """Score 1 to 20 pages. See `Scorer.score`."""
         model = self._checkpoint
-        encoded = model.text.encode(listwise(query, len(pages)), len(pages))
-        ids = torch.tensor(encoded.ids, device=model.device)
-        text = model.language.embed(ids)
+        encoded, text = self._embed(query, len(pages))
         before = sum(len(page.embeddings) for page in pages)
         kept, prefix = None, None
         if self._keep_ratio < 1:
-            vectors, prefix = text_vectors(
-                self._interaction, model.language, text, encoded, model.vision_marks
-            )
+            vectors, prefix = self._vectors(text, encoded)
             kept = select_tokens(vectors, [page.embeddings for page in pages], self._keep_ratio)
         tokens = build(text, encoded, pages, kept)
         if prefix is not None:
@@ -91,3 +94,19 @@ class ListwiseScorer:
             before,
             len(tokens.visual),
         )
+
+    @torch.inference_mode()
+    def similarity(self, query: str, page: PageFeatures) -> Tensor:
+        """Give the values by which pruning would choose. See `Scorer.similarity`."""
+        encoded, text = self._embed(query, 1)
+        vectors, _ = self._vectors(text, encoded)
+        return similarity(vectors, page.embeddings).cpu()
+
+    def _embed(self, query: str, pages: int) -> tuple[Encoded, Tensor]:
+        encoded = self._checkpoint.text.encode(listwise(query, pages), pages)
+        ids = torch.tensor(encoded.ids, device=self._checkpoint.device)
+        return encoded, self._checkpoint.language.embed(ids)
+
+    def _vectors(self, text: Tensor, encoded: Encoded) -> tuple[Tensor, Prefix | None]:
+        model = self._checkpoint
+        return text_vectors(self._interaction, model.language, text, encoded, model.vision_marks)
