@@ -128,6 +128,23 @@ def test_a_thin_pdf_page_that_the_rule_enlarges(
     assert exact(remote.rerank("strip 1", strips)) == exact(small.rerank("strip 1", strips))
 
 
+def test_a_server_that_has_another_model_by_now(small: ZipReranker, pages: list[Page]) -> None:
+    class Changing:
+        """Whatever reranker stands behind it at the moment."""
+
+        def __init__(self) -> None:
+            self.now = small
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.now, name)
+
+    behind = Changing()
+    with running(create_app(behind)) as url, RemoteReranker(url) as client:  # type: ignore[arg-type]
+        assert exact(client.rerank("q", pages[:4])) == exact(small.rerank("q", pages[:4]))
+        behind.now = small.with_options(max_side=128)
+        assert exact(client.rerank("q", pages[13:17])) == exact(behind.now.rerank("q", pages[13:17]))
+
+
 def test_top_n_and_nothing_to_rank(remote: RemoteReranker, small: ZipReranker, pages: list[Page]) -> None:
     assert exact(remote.rerank("q", pages[:5], top_n=2)) == exact(small.rerank("q", pages[:5], top_n=2))
     empty = RemoteReranker("http://localhost:9").rerank("q", [])

@@ -182,7 +182,7 @@ def test_nonsense_is_an_error_with_an_excerpt(stage: Stage, ask: Ask, nonsense: 
     assert caught.value.status == 200 and len(str(caught.value)) < 700
     stage.plays(reply({"ziprerank": {"sizes": nonsense}}), reply())
     if nonsense != "":
-        with RemoteReranker(stage.url) as client, pytest.raises(RemoteError, match="size rule"):
+        with RemoteReranker(stage.url) as client, pytest.raises(RemoteError, match="sizes must be"):
             ask(client)
 
 

@@ -10,9 +10,16 @@ import pytest
 
 from tests.conftest import picture
 from ziprerank_integrations import Evidence, Page, RankedPage, Ranking, Usage
-from ziprerank_integrations.answers import read_answer, read_sizes, write_answer, write_sizes
+from ziprerank_integrations.answers import read_answer, write_answer
 from ziprerank_integrations.sizes import Sizes
-from ziprerank_integrations.wire import WireDocument, WireError, WireRequest, read_request
+from ziprerank_integrations.wire import (
+    WireDocument,
+    WireError,
+    WireRequest,
+    read_request,
+    read_sizes,
+    write_sizes,
+)
 
 DATA = "data:image/png;base64,AAAA"
 PAGES = [Page.from_image(picture(seed, (40, 40))) for seed in range(3)]
@@ -61,7 +68,9 @@ def test_what_other_clients_send_besides_is_passed_over() -> None:
 
 def test_a_request_comes_through_as_it_was() -> None:
     documents = (WireDocument(text="a"), WireDocument(image="AAAA", drawn_from=(8.5, 9, True)))
-    request = WireRequest("q", (*documents, WireDocument(same_as=1)), 2, True, True, 0.25)
+    request = WireRequest(
+        "q", (*documents, WireDocument(same_as=1)), 2, True, True, 0.25, Sizes(512, 32, 1, 2)
+    )
     assert read_request(json.loads(json.dumps(request.to_json()))) == request
     plain = WireRequest("q", documents[:1])
     assert read_request(plain.to_json()) == plain
@@ -83,6 +92,7 @@ def test_a_request_comes_through_as_it_was() -> None:
         ({"keep_ratio": 1.01}, "invalid_request", None),
         ({"keep_ratio": "0.5"}, "invalid_request", None),
         ({"return_documents": "yes"}, "invalid_request", None),
+        ({"sizes": {"max_side": 1024}}, "invalid_request", None),
         *(
             ({"documents": ["fine", bad]}, "bad_document", 1)
             for bad in (

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from ziprerank_integrations.sizes import Sizes
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
 from ziprerank_integrations.wire import WireError
 
@@ -124,24 +123,3 @@ def _usage(value: Any) -> Usage | None:
     if not isinstance(value, dict) or not all(name in value for name in names):
         return None  # another server's usage counts other things
     return Usage(**{name: value[name] for name in names})
-
-
-def write_sizes(sizes: Sizes | None) -> dict[str, int] | None:
-    """Give a size rule as JSON."""
-    return None if sizes is None else dict(vars(sizes))
-
-
-def read_sizes(given: Any) -> Sizes | None:
-    """Read a size rule; None where there is none.
-
-    Raises:
-        WireError: If it is something else.
-    """
-    if given is None:
-        return None
-    names = [field.name for field in fields(Sizes)]
-    if not isinstance(given, dict) or not all(
-        isinstance(given.get(name), int) and given[name] > 0 for name in names
-    ):
-        raise WireError("its size rule is none")
-    return Sizes(**{name: given[name] for name in names})

@@ -55,7 +55,9 @@ def own_request(
         else:
             sent[name] = index
             documents.append(_own(page, sizes, max_pixels))
-    request = WireRequest(query, tuple(documents), top_n=top_n, return_evidence=True, keep_ratio=keep_ratio)
+    request = WireRequest(
+        query, tuple(documents), top_n=top_n, return_evidence=True, keep_ratio=keep_ratio, sizes=sizes
+    )
     return json.dumps(request.to_json()).encode()
 
 

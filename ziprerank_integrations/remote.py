@@ -11,7 +11,7 @@ from types import TracebackType
 import httpx
 
 from ziprerank_integrations import outgoing
-from ziprerank_integrations.answers import read_answer, read_sizes
+from ziprerank_integrations.answers import read_answer
 from ziprerank_integrations.connections import Connections, Facts
 from ziprerank_integrations.conversation import Send, Talk, adrive, drive, exchange
 from ziprerank_integrations.errors import RemoteError
@@ -19,7 +19,7 @@ from ziprerank_integrations.options import CallOptions, check_query, check_top_n
 from ziprerank_integrations.outgoing import Dialect
 from ziprerank_integrations.refusals import parsed, refusal, trouble
 from ziprerank_integrations.types import Page, Ranking, Usage
-from ziprerank_integrations.wire import WireError
+from ziprerank_integrations.wire import WireError, read_sizes
 
 
 class RemoteReranker:
@@ -134,28 +134,33 @@ class RemoteReranker:
     def _talk(self, query: str, pages: Sequence[Page], top_n: int | None) -> Talk[Ranking]:
         """Converse with the server; see `conversation`."""
         deadline = time.monotonic() + self._timeout
-        facts = yield from self._ask(deadline)
-        own = facts.dialect == "ziprerank"
-        if own:
-            write = functools.partial(
-                outgoing.own_request,
-                query,
-                pages,
-                top_n=top_n,
-                keep_ratio=self._keep_ratio,
-                sizes=facts.sizes,
-                max_pixels=facts.max_pixels,
-            )
-        else:
-            write = functools.partial(
-                outgoing.foreign_request, query, pages, top_n=top_n, model=self._model, dialect=facts.dialect
-            )
-        body = yield write
-        response = yield from exchange(self.url, Send("POST", "/v1/rerank", body), deadline, self._retries)
+        for last in (False, True):
+            facts = yield from self._ask(deadline)
+            body = yield functools.partial(self._write, facts, query, pages, top_n)
+            question = Send("POST", "/v1/rerank", body)
+            response = yield from exchange(self.url, question, deadline, self._retries)
+            if response.status_code != 409 or last:
+                break
+            self._connections.facts = None  # the server has another model by now
         if response.status_code != 200:
             raise refusal(self.url, response, pages)
+        own = facts.dialect == "ziprerank"
         ranking: Ranking = yield functools.partial(_read, self.url, response, query, pages, top_n, own)
         return ranking
+
+    def _write(self, facts: Facts, query: str, pages: Sequence[Page], top_n: int | None) -> bytes:
+        if facts.dialect != "ziprerank":
+            return outgoing.foreign_request(
+                query, pages, top_n=top_n, model=self._model, dialect=facts.dialect
+            )
+        return outgoing.own_request(
+            query,
+            pages,
+            top_n=top_n,
+            keep_ratio=self._keep_ratio,
+            sizes=facts.sizes,
+            max_pixels=facts.max_pixels,
+        )
 
     def _ask(self, deadline: float) -> Talk[Facts]:
         if self._connections.facts is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ziprerank_integrations.errors import ZipRerankError
+from ziprerank_integrations.sizes import Sizes
 
 
 class WireError(ZipRerankError, ValueError):
@@ -67,6 +68,7 @@ class WireRequest:
         return_documents: Whether results repeat their documents.
         return_evidence: Whether results say which visual tokens the model saw.
         keep_ratio: Share of visual tokens that stays; None is the server's own.
+        sizes: The size rule by which the client has drawn pages; None if it has drawn none.
     """
 
     query: str
@@ -75,6 +77,7 @@ class WireRequest:
     return_documents: bool = False
     return_evidence: bool = False
     keep_ratio: float | None = None
+    sizes: Sizes | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give the request as it is sent."""
@@ -85,6 +88,7 @@ class WireRequest:
             "return_evidence": self.return_evidence,
             **({} if self.top_n is None else {"top_n": self.top_n}),
             **({} if self.keep_ratio is None else {"keep_ratio": self.keep_ratio}),
+            **({} if self.sizes is None else {"sizes": write_sizes(self.sizes)}),
         }
 
 
@@ -109,6 +113,7 @@ def read_request(given: Any) -> WireRequest:
         return_documents=_flag(given, "return_documents"),
         return_evidence=_flag(given, "return_evidence"),
         keep_ratio=read_keep_ratio(given.get("keep_ratio")),
+        sizes=read_sizes(given.get("sizes")),
     )
 
 
@@ -233,3 +238,24 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def write_sizes(sizes: Sizes | None) -> dict[str, int] | None:
+    """Give a size rule as JSON."""
+    return None if sizes is None else dict(vars(sizes))
+
+
+def read_sizes(given: Any) -> Sizes | None:
+    """Read a size rule; None where there is none.
+
+    Raises:
+        WireError: If it is something else.
+    """
+    if given is None:
+        return None
+    names = [field.name for field in fields(Sizes)]
+    if not isinstance(given, dict) or not all(
+        isinstance(given.get(name), int) and given[name] > 0 for name in names
+    ):
+        raise WireError("sizes must be a size rule")
+    return Sizes(**{name: given[name] for name in names})

@@ -15,6 +15,7 @@ from ziprerank_integrations.server.failures import Failure
 from ziprerank_integrations.server.line import Ticket
 from ziprerank_integrations.server.served import ServedPage
 from ziprerank_integrations.server.settings import ServerSettings
+from ziprerank_integrations.sizes import Sizes
 from ziprerank_integrations.types import Page, Ranking
 from ziprerank_integrations.wire import read_keep_ratio, read_request, read_top_n
 
@@ -29,6 +30,7 @@ class Asked:
         served: The distinct pages among them.
         top_n: How many results to give.
         keep_ratio: Share of visual tokens that stays; None is the server's own.
+        sizes: The size rule by which the client has drawn pages, if it has.
         write: Gives the answer, of a ranking and a name for the answer.
     """
 
@@ -37,6 +39,7 @@ class Asked:
     served: list[ServedPage]
     top_n: int | None
     keep_ratio: float | None
+    sizes: Sizes | None
     write: Callable[[Ranking, str], dict[str, Any]]
 
 
@@ -75,7 +78,7 @@ def from_json(given: Any, ticket: Ticket, settings: ServerSettings) -> Asked:
     def write(ranking: Ranking, name: str) -> dict[str, Any]:
         return write_answer(ranking, name, evidence=request.return_evidence, documents=repeated)
 
-    return Asked(request.query, candidates, served, request.top_n, request.keep_ratio, write)
+    return Asked(request.query, candidates, served, request.top_n, request.keep_ratio, request.sizes, write)
 
 
 def from_form(
@@ -118,6 +121,7 @@ def from_form(
         served,
         read_top_n(_parsed(int, "top_n", fields)),
         read_keep_ratio(_parsed(float, "keep_ratio", fields)),
+        None,
         write,
     )
 

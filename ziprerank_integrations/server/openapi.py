@@ -105,6 +105,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         for status, what in {
             400: "The body cannot be parsed",
             401: "The key is missing or wrong",
+            409: "Pages were drawn for another model",
             413: "The body is too large",
             415: "The body is of another kind",
             422: "A field, a document or the query is not what it must be; `index` names the document",

@@ -14,7 +14,6 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from ziprerank_integrations import pdf
-from ziprerank_integrations.answers import write_sizes
 from ziprerank_integrations.page import SizeRule
 from ziprerank_integrations.server import asked, body
 from ziprerank_integrations.server.asked import Asked
@@ -24,6 +23,7 @@ from ziprerank_integrations.server.metrics import Metrics
 from ziprerank_integrations.server.served import Familiar, Room, ServedPage
 from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.types import Ranking, Reranker
+from ziprerank_integrations.wire import write_sizes
 
 T = TypeVar("T")
 
@@ -158,8 +158,13 @@ class Service:
         with pdf.session():
             wanted = await read(ticket, given)
             reranker = self._with(wanted.keep_ratio)
+            sizes = getattr(reranker, "sizes", None)
+            if wanted.sizes is not None and sizes is not None and wanted.sizes != sizes:
+                # Resampled a second time, the pages would be ranked, but not exactly as they should be.
+                changed = "the model wants its pages at another size than they were drawn at; see /v1/model"
+                raise Failure(409, "sizes_changed", changed)
             try:
-                await self._prepare(wanted.served, getattr(reranker, "sizes", None))
+                await self._prepare(wanted.served, sizes)
                 self.metrics.stage("decode", time.perf_counter() - begun)
                 ranking = await self.line.run(ticket, functools.partial(_rerank, reranker, wanted, ticket))
             finally:
