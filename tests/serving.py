@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -112,3 +114,24 @@ def until(true: Any) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.005)
+
+
+@contextmanager
+def elsewhere() -> Iterator[str]:
+    """Run a server with `Hashing` in a process of its own, and give its address."""
+    code = "from tests.serving import *; serve_until_told()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate("\n", timeout=TIMEOUT)
+
+
+def serve_until_told() -> None:
+    """Serve in this process, say where on stdout, and end when there is a line on stdin."""
+    from ziprerank_integrations.server import create_app
+
+    with running(create_app(Hashing())) as url:
+        sys.stdout.write(f"{url}\n")
+        sys.stdout.flush()
+        sys.stdin.readline()

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import picture
-from tests.serving import Hashing, Picky, running
+from tests.serving import Hashing, Picky, elsewhere, running
 from tests.test_server import encoded
 from ziprerank_integrations import (
     Page,
@@ -281,7 +281,7 @@ def test_the_event_loop_stays_free_while_pages_are_drawn_and_sent(make_pdf: Call
         await heart
         return ranking
 
-    with running(create_app(Hashing())) as url:
+    with elsewhere() as url:
         client = RemoteReranker(url)
         asyncio.run(client.arerank("q", pages[:1]))  # what is imported at first use holds everybody up
         assert len(asyncio.run(ask(client))) == 30

@@ -72,8 +72,10 @@ def test_a_request_comes_through_as_it_was() -> None:
         "q", (*documents, WireDocument(same_as=1)), 2, True, True, 0.25, Sizes(512, 32, 1, 2)
     )
     assert read_request(json.loads(json.dumps(request.to_json()))) == request
+    assert json.loads(request.to_bytes()) == request.to_json()
     plain = WireRequest("q", documents[:1])
     assert read_request(plain.to_json()) == plain
+    assert json.loads(WireRequest('}"', ()).to_bytes()) == WireRequest('}"', ()).to_json()
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def own_request(
     request = WireRequest(
         query, tuple(documents), top_n=top_n, return_evidence=True, keep_ratio=keep_ratio, sizes=sizes
     )
-    return json.dumps(request.to_json()).encode()
+    return request.to_bytes()
 
 
 def _own(page: Page, sizes: Sizes | None, max_pixels: int | None) -> WireDocument:

@@ -5,8 +5,9 @@ The shape is the one that Jina, Cohere v2 and vLLM share; fields of our own are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ziprerank_integrations.errors import ZipRerankError
@@ -90,6 +91,18 @@ class WireRequest:
             **({} if self.keep_ratio is None else {"keep_ratio": self.keep_ratio}),
             **({} if self.sizes is None else {"sizes": write_sizes(self.sizes)}),
         }
+
+    def to_bytes(self) -> bytes:
+        """Give the request as it is sent, encoded.
+
+        Document by document: one call of json would hold the interpreter, and with it an event loop in
+        another thread, as long as all pages together take.
+        """
+        rest = replace(self, documents=()).to_json()
+        del rest["documents"]
+        head = json.dumps(rest).encode()
+        documents = b", ".join(json.dumps(document.to_json()).encode() for document in self.documents)
+        return head.removesuffix(b"}") + b', "documents": [' + documents + b"]}"
 
 
 def read_request(given: Any) -> WireRequest:
