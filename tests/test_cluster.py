@@ -47,7 +47,8 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def url(cluster: None, untied: Path) -> Iterator[str]:
-    serve.start(http_options={"host": "127.0.0.1", "port": PORT})
+    # A request that is lost with its replica is answered with 504 or 408 in the end, and asked again.
+    serve.start(http_options={"host": "127.0.0.1", "port": PORT, "request_timeout_s": 15})
     application = build_app(
         {
             "model": str(untied),
@@ -56,6 +57,7 @@ def url(cluster: None, untied: Path) -> Iterator[str]:
             "min_replicas": 2,
             "max_replicas": 2,
             "ingress_cpus": 0.1,
+            "timeout": 8,
         }
     )
     serve.run(application, name="pages", route_prefix="/")
@@ -66,7 +68,7 @@ def url(cluster: None, untied: Path) -> Iterator[str]:
 
 @pytest.fixture
 def client(url: str) -> Iterator[RemoteReranker]:
-    with RemoteReranker(url, retries=20, timeout=60) as found:
+    with RemoteReranker(url, retries=20, timeout=120) as found:
         yield found
 
 

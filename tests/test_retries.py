@@ -102,11 +102,11 @@ Ask = Callable[..., Ranking]
 @both
 def test_it_asks_again_until_it_is_answered(stage: Stage, ask: Ask) -> None:
     said = {"error": {"code": "queue_full", "message": "full"}}
-    busy = [reply(said, status, Retry_After="0") for status in (429, 502, 503, 504)]
+    busy = [reply(said, status, Retry_After="0") for status in (408, 429, 502, 503, 504)]
     stage.plays(None, reply(MODEL), None, reply("<html>died</html>", 500), *busy, reply())
     with RemoteReranker(stage.url, retries=10) as client:
         assert [item.index for item in ask(client)] == [0, 1, 2]
-        assert stage.lines == ["GET /v1/model"] * 2 + ["POST /v1/rerank"] * 7
+        assert stage.lines == ["GET /v1/model"] * 2 + ["POST /v1/rerank"] * 8
         stage.plays(reply())
         ask(client)
         assert stage.lines == ["POST /v1/rerank"]  # what kind of server it is was asked once

@@ -11,7 +11,7 @@ from ziprerank_integrations.errors import PageError, QueryError, RemoteError
 from ziprerank_integrations.types import Page
 
 _EXCERPT = 300
-_AGAIN = frozenset((429, 502, 503, 504))
+_AGAIN = frozenset((408, 429, 502, 503, 504))
 
 
 def refusal(url: str, response: httpx.Response, pages: Sequence[Page]) -> Exception:
@@ -52,8 +52,8 @@ def trouble(url: str, response: httpx.Response) -> RemoteError:
 def again(response: httpx.Response) -> bool:
     """Tell whether the same question may well be answered when it is asked again.
 
-    That is so of 429, 502, 503 and 504, and of a 500 without JSON: it comes from a proxy before an
-    application that has died, and not from the application.
+    That is so of 429, 502, 503 and 504; of 408, with which Ray's proxy answers late requests; and of a 500
+    without JSON: it comes from a proxy before an application that has died, and not from the application.
     """
     if response.status_code == 500:
         return not isinstance(parsed(response), dict)
