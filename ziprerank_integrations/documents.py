@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ziprerank_integrations import pdf, windows
 from ziprerank_integrations.connect import check, connect, differing, known
-from ziprerank_integrations.errors import EngineError, PageError
-from ziprerank_integrations.hints import Hints
+from ziprerank_integrations.errors import EngineError, PageError, one_line
+from ziprerank_integrations.hints import DocumentPage, Hints
 from ziprerank_integrations.options import DEFAULT_MODEL, OnError, check_query, check_top_n, choice, number
 from ziprerank_integrations.sources import PageFinder, TextFallback
 from ziprerank_integrations.types import Page, Ranking, Reranker
@@ -210,13 +210,19 @@ class _Call:
         self._threshold = threshold
         self._found: dict[int, Page] = {}
         self._failed: list[int] = []
+        self._names: set[str] = set()
 
     @property
     def pages(self) -> list[Page]:
         return list(self._found.values())
 
-    def add(self, index: int, page: Page) -> None:
-        self._found[index] = page
+    def add(self, index: int, page: DocumentPage) -> None:
+        name = one_line(page.name)
+        if name in self._names:
+            # Documents without an id may look alike; an error must still say which one it is.
+            name = f"{name} at place {index + 1}"
+        self._names.add(name)
+        self._found[index] = replace(page, name=name)
 
     def fail(self, index: int, error: PageError) -> None:
         if self._on_error == "raise":
@@ -239,6 +245,8 @@ class _Call:
         places = [item.index for item in items]
         if len(set(places)) != len(places) or not all(0 <= place < len(indices) for place in places):
             raise EngineError(f"the reranker was given {len(indices)} pages and ranked {places}")
+        if len(places) < min(len(indices), self._top_n if self._top_n is not None else len(indices)):
+            raise EngineError(f"the reranker was given {len(indices)} pages and ranked only {len(places)}")
         failed = list(self._failed)
         ranked: list[int] = []
         scores: list[float] = []

@@ -89,8 +89,9 @@ class PageNumbers:
         return self._labels[key]
 
 
-def _key(file: PdfFile) -> object:
-    return file.path if file.path is not None else id(file.data)
+def _key(file: PdfFile) -> str:
+    # By content: the bytes of one document may be gone, and their place in memory another's, by the next.
+    return file.path if file.path is not None else file.fingerprint()
 
 
 def whole_number(value: Any) -> int | None:

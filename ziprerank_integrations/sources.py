@@ -64,7 +64,7 @@ class PageFinder:
         self._text_fallback = text_fallback
         self._numbers = PageNumbers()
 
-    def find(self, document: Any, hints: Hints) -> Page:
+    def find(self, document: Any, hints: Hints) -> DocumentPage:
         """Find a document's page. Nothing is decoded yet.
 
         Args:
@@ -107,8 +107,8 @@ class PageFinder:
         ]
         for step, places in steps:
             for hint in places:
-                if hint.value is None:
-                    continue
+                if hint.value is None or (isinstance(hint.value, (str, bytes)) and not hint.value):
+                    continue  # an empty field says nothing
                 tried.append(f"{hint.where}={shown(hint.value)}" if step == self._at_path else hint.where)
                 outcome = step(hint, hints)
                 if not isinstance(outcome, str):
@@ -121,7 +121,7 @@ class PageFinder:
             found = loader(document)
             if found is None or isinstance(found, Page):
                 return None if found is None else found.origin
-            return pages.image_source(found)
+            return pages.image_source(found, root_path=self._root)
         except PageError:
             raise
         except Exception as error:  # the user's own code
