@@ -251,5 +251,9 @@ def test_the_command_on_ones_own_questions(
     out = capsys.readouterr().out
     assert "| x | 2 | 100.0 → " in out and "MM-R5" not in out
     path.write_text(json.dumps({"query": "q", "pdf": str(pdf), "pages": [9]}))
-    with pytest.raises(ValueError, match="a PDF of 6 pages"):
+    with pytest.raises(DatasetError, match=r"line 1: .*a PDF of 6 pages"):
         list(pairs.questions(path))
+    rows[0]["pages"] = [3]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert main([*command, "--max-side", "128", "--top-k", "4"]) == 1
+    assert "another questions" in capsys.readouterr().err

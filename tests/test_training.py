@@ -154,6 +154,31 @@ def load_weights(where: Path) -> dict[str, torch.Tensor]:
     return load_file(where / "model.safetensors")
 
 
+def test_another_recipe_does_not_go_on_from_an_old_run(
+    tmp_path: Path, untied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = stage2_data(tmp_path)
+    settings = {"model": str(untied), "data": data.name, "epochs": 1, "effective_batch": 4}
+    assert main(["train", "stage2", "--config", str(recipe(tmp_path, **settings))]) == 0
+    assert main(["train", "stage2", "--config", str(recipe(tmp_path, **settings, gamma=0.3))]) == 1
+    assert "another recipe or other data" in capsys.readouterr().err
+    data.write_text(data.read_text() + "\n")
+    assert main(["train", "stage2", "--config", str(recipe(tmp_path, **settings))]) == 1
+    assert main(["train", "stage2", "--config", str(recipe(tmp_path, **settings, resume=False))]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft 0.21
+def test_the_seed_rules_the_adapters_too(tmp_path: Path, untied: Path) -> None:
+    weights = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        settings = {"data": stage2_data(tmp_path / name).name, "epochs": 1, "effective_batch": 4, "seed": 3}
+        path = recipe(tmp_path / name, model=str(untied), **settings, learning_rate=1e-2, lora={"r": 2})
+        assert main(["train", "stage2", "--config", str(path)]) == 0
+        weights.append(load_weights(tmp_path / name / "out"))
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft 0.21
 def test_lora_merges_to_the_same_logits(
     tmp_path: Path, untied: Path, monkeypatch: pytest.MonkeyPatch

@@ -42,7 +42,9 @@ def test_passages(tmp_path: Path) -> None:
 def test_rankzephyrs_layout(tmp_path: Path) -> None:
     human = (
         "I will provide you with 3 passages, each indicated by a numerical identifier [].\n\n"
-        "[1] the harbour\nwith two lines\n[2] the energy\n[3] the tax\n\nSearch Query: what about energy?\n"
+        "[1] the harbour\nwith two lines\n[2] the energy\n[1] a citation\n[7] another\n"
+        "[3] the tax, Search Query: x\n\n"
+        "Search Query: what about energy?.\n"
         "Rank the 3 passages above."
     )
     turns = [{"from": "system", "value": "s"}, {"from": "human", "value": human}]
@@ -50,7 +52,8 @@ def test_rankzephyrs_layout(tmp_path: Path) -> None:
     example = read(write(tmp_path / "a.jsonl", {"id": 1, "conversations": turns}), 1)[0]
     assert example.query == "what about energy?" and example.order == (1, 2, 0)
     texts = [page.origin.text for page in example.pages]  # type: ignore[attr-defined]
-    assert texts == ["the harbour\nwith two lines", "the energy", "the tax"]
+    energy = "the energy\n[1] a citation\n[7] another"
+    assert texts == ["the harbour\nwith two lines", energy, "the tax, Search Query: x"]
 
 
 def test_pages_by_path_pdf_and_parquet(tmp_path: Path, make_pdf: Callable[..., Path]) -> None:
@@ -177,9 +180,11 @@ def test_distilling_and_going_on(
     assert "1 questions were left out" in capsys.readouterr().err
     assert set(Oracle.keys) == {"Bearer secret"}
     examples = read(target, 2)
-    assert [example.query for example in examples] == ["one", "two", "three"]
+    assert sorted(example.query for example in examples) == ["one", "three", "two"]
     assert all(example.order == (1, 2, 0) and example.answers == (0,) for example in examples)
     asked = len(Oracle.keys)
+    with target.open("a") as file:
+        file.write('{"query": "half a li')
     assert distill(source, target, Teacher(url=endpoint, model="oracle", retries=0)) == 1
     assert len(Oracle.keys) == asked + 1  # only the one that had failed
 

@@ -12,6 +12,7 @@ from ziprerank_integrations.cli.ranking import choose, say
 from ziprerank_integrations.evaluation import firststage, mmdocir, pairs, table
 from ziprerank_integrations.evaluation.questions import Question
 from ziprerank_integrations.evaluation.run import Evaluation
+from ziprerank_integrations.files import digest
 
 app = typer.Typer(help="Measure how well a model ranks (extra 'eval').", no_args_is_help=True)
 
@@ -47,7 +48,9 @@ def on_mmdocir(
     """Rank the pages of MMDocIR's documents; the papers' figures stand below."""
     asked = mmdocir.questions(pages, annotations)
     options = {"keep_ratio": keep_ratio, "max_side": max_side, "device": device}
-    _evaluate(asked, model, output, first_stage, top_k, sample, seed, options, paper=True)
+    _evaluate(
+        asked, [pages, annotations], model, output, first_stage, top_k, sample, seed, options, paper=True
+    )
 
 
 @app.command("pairs")
@@ -66,11 +69,12 @@ def on_pairs(
     """Rank the pages of your own PDFs for your own questions."""
     asked = pairs.questions(source)
     options = {"keep_ratio": keep_ratio, "max_side": max_side, "device": device}
-    _evaluate(asked, model, output, first_stage, top_k, sample, seed, options, paper=False)
+    _evaluate(asked, [source], model, output, first_stage, top_k, sample, seed, options, paper=False)
 
 
 def _evaluate(
     asked: Iterable[Question],
+    files: list[Path],
     model: str | None,
     output: Path,
     first_stage: Path | None,
@@ -91,7 +95,12 @@ def _evaluate(
             reranker=reranker,
             name=f"ziprerank-{options['keep_ratio']:g}",
             output=output,
-            settings={"model": chosen, **options, "first_stage": first_stage},
+            settings={
+                "model": chosen,
+                **options,
+                "questions": [_named(file) for file in files],
+                "first_stage": None if first_stage is None else _named(first_stage),
+            },
             first_stage=None if first_stage is None else firststage.read_run(first_stage),
             top_k=top_k,
         )
@@ -101,3 +110,9 @@ def _evaluate(
     report = table.markdown(results, paper=paper)
     (output / "table.md").write_text(report, encoding="utf-8")
     typer.echo(report, nl=False)
+
+
+def _named(file: Path) -> list[object]:
+    # Names, not contents, of large files: hashing 10 GB of pages would take longer than most evaluations.
+    size = file.stat().st_size
+    return [str(file), digest(str(file)) if size < 2**28 else size]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ziprerank_integrations.errors import require
+from ziprerank_integrations.errors import PageError, require
 from ziprerank_integrations.evaluation.questions import DatasetError, Question
 from ziprerank_integrations.types import Page
 
@@ -46,7 +46,9 @@ def questions(source: str | Path) -> Iterator[Question]:
                     page=functools.partial(_page, pdf),
                     texts=functools.partial(_texts, pdf),
                 )
-            except (KeyError, TypeError, json.JSONDecodeError) as error:
+            except PageError:
+                raise
+            except (KeyError, TypeError, ValueError) as error:
                 reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
                 raise DatasetError(f"{path}, line {number}: {reason}") from error
 

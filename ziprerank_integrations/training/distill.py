@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,8 @@ class Teacher:
         content: list[dict[str, Any]] = [{"type": "text", "text": listwise(query, len(pages)).text}]
         for place in places:
             content.append({"type": "image_url", "image_url": {"url": self._image(pages[place])}})
-        body = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": content}],
-            "temperature": 0,
-            "max_tokens": 8 * len(pages) + 16,
-        }
+        # Neither temperature nor a limit of tokens: models that think refuse both.
+        body = {"model": self.model, "messages": [{"role": "user", "content": content}]}
         answer = self._ask(body)
         slots = [LETTERS.index(letter) for letter in _LETTER.findall(answer)]
         order = list(dict.fromkeys(places[slot] for slot in slots if slot < len(pages)))
@@ -163,13 +159,15 @@ def distill(
         try:
             pages = [page(reference, base) for reference in row["pages"]]
             ranking = teacher.rank(row["query"], pages, str(number))
-        except (RemoteError, PageError, ValueError) as error:
+        except (RemoteError, PageError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s, line %d: left out: %s", source, number + 1, error)
             return None
         return {**row, "ranking": ranking, "line": number}
 
     with ThreadPoolExecutor(workers) as pool, out.open("a", encoding="utf-8") as file:
-        for count, found in enumerate(pool.map(ask, rows), len(done) + 1):
+        asked = [pool.submit(ask, row) for row in rows]
+        for count, answer in enumerate(as_completed(asked), len(done) + 1):
+            found = answer.result()
             if found is None:
                 failed += 1
             else:
@@ -190,8 +188,14 @@ def _row(line: str, where: str) -> dict[str, Any]:
 
 
 def _done(target: Path) -> set[int]:
+    """Give the lines that are answered already; cut off the half line that a stopped run may have left."""
     if not target.exists():
         return set()
-    return {
-        json.loads(line)["line"] for line in target.read_text(encoding="utf-8").splitlines() if line.strip()
-    }
+    lines = target.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n") and line.strip()]
+    try:
+        done = {int(json.loads(line)["line"]) for line in whole}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{target} is no result of this command; give another file") from error
+    target.write_text("".join(whole), encoding="utf-8")
+    return done

@@ -14,7 +14,6 @@ from ziprerank_integrations.training.passages import passage
 from ziprerank_integrations.types import Page
 
 _MARK = re.compile(r"^\[(\d+)\]\s*", re.MULTILINE)
-_QUERY = re.compile(r"Search Query:\s*(.+?)\s*(?:\n|$)")
 _PLACE = re.compile(r"\[(\d+)\]")
 
 
@@ -94,19 +93,26 @@ def _rows(source: Path) -> Iterator[Mapping[str, Any]]:
 def _passages(row: Mapping[str, Any]) -> Example:
     if "conversations" in row:
         turns = {turn["from"]: turn["value"] for turn in row["conversations"]}
-        asked = turns["human"]
-        parts = _MARK.split(asked)
-        texts = {int(mark): text for mark, text in zip(parts[1::2], parts[2::2], strict=True)}
-        query = _QUERY.findall(asked)
-        if not query:
-            raise ValueError("the human turn has no 'Search Query:'")
-        last = max(texts)
-        texts[last] = texts[last].partition("Search Query:")[0]
-        passages = [texts[mark].strip() for mark in range(1, last + 1)]
+        passages, query = _zephyr(turns["human"])
         ranking = [int(mark) - 1 for mark in _PLACE.findall(turns["gpt"])]
-        return _example(query[-1], [passage(text) for text in passages], ranking, ())
+        return _example(query, [passage(text) for text in passages], ranking, ())
     pages = [passage(text) for text in row["passages"]]
     return _example(row["query"], pages, row["ranking"], row.get("answers", ()))
+
+
+def _zephyr(asked: str) -> tuple[list[str], str]:
+    """Take RankZephyr's prompt apart: ``[1] …``, ``[2] …`` in sequence, then the last ``Search Query:``."""
+    before, mark, after = asked.rpartition("Search Query:")
+    if not mark:
+        raise ValueError("the human turn has no 'Search Query:'")
+    starts: list[re.Match[str]] = []
+    for found in _MARK.finditer(before):
+        # A passage may hold marks of its own, such as citations; only the next number opens the next one.
+        if int(found[1]) == len(starts) + 1:
+            starts.append(found)
+    ends = [*(start.start() for start in starts[1:]), len(before)]
+    texts = [before[start.end() : end].strip() for start, end in zip(starts, ends, strict=True)]
+    return texts, after.strip().partition("\n")[0].strip().removesuffix(".")
 
 
 def _pages(row: Mapping[str, Any], base: Path) -> Example:

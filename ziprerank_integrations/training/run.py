@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, Trainer, TrainingArguments
+from transformers import AutoTokenizer, Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ziprerank_integrations.engine import folder
@@ -19,7 +20,7 @@ from ziprerank_integrations.engine.tokens import TextEncoder
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.training import records
 from ziprerank_integrations.training.model import Qwen3VLForRanking
-from ziprerank_integrations.training.recipe import Recipe
+from ziprerank_integrations.training.recipe import Recipe, RecipeError
 from ziprerank_integrations.training.samples import EpochSampler, Samples, collate
 
 logger = logging.getLogger(__name__)
@@ -67,13 +68,17 @@ def train(recipe: Recipe) -> Path:
         MissingDependencyError: If accelerate, or for LoRA peft, is not installed.
     """
     require("accelerate", "train", purpose="training")
+    set_seed(recipe.seed)  # LoRA's adapters are drawn before the Trainer would do it
     source = folder.find(recipe.model)
     if source is None:
         source = folder.download(recipe.model, revision=None, token=None, cache_dir=None)
     geometry = folder.inspect(source)
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
     output = Path(recipe.output)
+    _claim(recipe, output)
     arguments = _arguments(recipe, output)
+    # Without a launcher the Trainer would spread a batch over all GPUs by cutting its tensors.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     on_gpu = arguments.device.type != "cpu"
     dtype = recipe.dtype
     if dtype is None:
@@ -118,6 +123,26 @@ def train(recipe: Recipe) -> Path:
     trainer.train(resume_from_checkpoint=last)
     _save(trainer, source, output, recipe)
     return output
+
+
+def _claim(recipe: Recipe, output: Path) -> None:
+    """Refuse to go on from checkpoints that another recipe or other data made."""
+    ours = {
+        "recipe": {name: value for name, value in vars(recipe).items() if name not in ("resume", "output")},
+        "data": hashlib.sha256(Path(recipe.data).read_bytes()).hexdigest()
+        if Path(recipe.data).is_file()
+        else None,
+    }
+    ours = json.loads(json.dumps(ours, default=str))
+    path = output / "recipe.json"
+    if recipe.resume and path.exists() and get_last_checkpoint(str(output)) is not None:  # type: ignore[no-untyped-call]
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        if theirs != ours:
+            raise RecipeError(
+                f"{output} holds a run of another recipe or other data: use another output, or resume: false"
+            )
+    output.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
 
 
 def _arguments(recipe: Recipe, output: Path) -> TrainingArguments:
