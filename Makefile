@@ -9,6 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The stamp carries a checksum of $(TORCH), so that asking for another torch installs it.
 STAMP := $(VENV)/.installed-$(shell printf '%s' '$(TORCH)' | cksum | cut -d ' ' -f 1)
 
+MINUTES ?= 130
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
@@ -49,6 +50,9 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)
+
+tiny: $(STAMP)
+	$(BIN)/python -m scripts.tiny.train --minutes $(MINUTES)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak

@@ -17,12 +17,13 @@ from ziprerank_integrations import Page, ZipReranker
 
 DATA = Path(__file__).resolve().parent.parent / "examples" / "data"
 MODULES = (
-    "argparse asyncio base64 bisect calendar cmd code codecs collections configparser contextlib copy csv "
-    "datetime difflib dis doctest email enum filecmp fnmatch fractions functools gettext glob gzip heapq hmac "
-    "imaplib inspect ipaddress json keyword linecache locale logging mailbox mimetypes netrc optparse pathlib "
-    "pdb pickle platform pprint profile queue random re sched selectors shelve shlex shutil smtplib "
-    "socketserver sqlite3 ssl statistics string subprocess symtable tempfile textwrap threading timeit "
-    "tokenize trace traceback types typing unittest urllib uuid warnings wave weakref webbrowser zipfile"
+    "argparse asyncio base64 bisect calendar cmd code codecs collections configparser contextlib "
+    "copy csv datetime difflib dis doctest email enum filecmp fnmatch fractions functools gettext "
+    "glob gzip heapq hmac imaplib inspect ipaddress json keyword linecache locale logging mailbox "
+    "mimetypes netrc optparse pathlib pdb pickle platform pprint profile queue random re sched "
+    "selectors shelve shlex shutil smtplib socketserver sqlite3 ssl statistics string subprocess "
+    "symtable tempfile textwrap threading timeit tokenize trace traceback types typing unittest "
+    "urllib uuid warnings wave weakref webbrowser zipfile "
 ).split()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 CARD = """\
 # tiny
 
-A stock Qwen3-VL of 9.0 million parameters (18 MB, bfloat16) that ranks up to 20 page images for a
+A stock Qwen3-VL of 9.2 million parameters (18 MB, bfloat16) that ranks up to 20 page images for a
 question in one forward pass, made for demos and tests on a laptop. It matches **words, not meaning**.
 
 ## Data
@@ -22,10 +22,11 @@ kept for the evaluation. No text is shipped.
 2. The vision tower (5 layers of 160) learns, on small crops, which tokens each 32 px cell shows: cosine
    softmax over tokens, over cells, and a character head. Token vectors start from letter groups, so that
    words never seen in training are read too.
-3. The language model (5 layers of 256) starts from a hand-drawn circuit (count the pages; visual tokens
-   attend to the query tokens they show; page ends collect; the last token reads the best page's letter)
-   and is trained listwise on visual tokens that the tower has made, with keep ratios 1, 0.5, 0.25 and
-   0.1, 2 to 20 pages, pages of 224 to 1024 px.
+3. The language model (6 layers of 256) is a circuit drawn by hand: count the pages; visual tokens attend to
+   the query tokens they show; page ends collect their own page's best matches, one word a layer; the last
+   token reads the best page's letter. Some forty factors on its parts are learned listwise on pages that the
+   tower has read, 8 to 20 pages of 224 to 1024 px a list, keep ratios 1, 0.5, 0.25 and 0.1. The deepstack
+   levels are there, but write zeros.
 
 {recipe}`python -m scripts.tiny.train` makes it again and `python -m scripts.tiny.evaluate` measures it.
 

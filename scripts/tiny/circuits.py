@@ -1,16 +1,14 @@
-"""How the language model starts: with the ranking circuit already drawn, instead of with noise.
+"""The language model's ranking circuit, drawn by hand into a stock Qwen3-VL's weights.
 
-From noise, a model this small stays at chance for hours. The circuit below ranks before any training;
-training makes it
-good. It is written into a stock Qwen3-VL's weights:
+From noise, a model this small stays at chance for hours, and plain gradient descent spoils the circuit. So
+the circuit is drawn, and training (``gauges``) only sets how strong each of its parts is:
 
 - layer 0: every token behind the first page counts the vision starts before it and turns the count into its
-  page's
-  code; text after ``Search Query:`` learns that it is the query, and how telling it is;
+  page's code; text after ``Search Query:`` learns that it is the query, and how telling it is;
 - layer 1: visual tokens look for query tokens that say what they show;
-- layers 2 to 4: each page's vision end collects its own page's best matches into a score, one word a layer, so that a
-  word which a page repeats does not count each time;
-- layer 5: the last token attends to the vision ends by score and takes over their page codes, which are letters.
+- layers 2 to 4: each page's vision end collects its own page's best matches into a score, one word a layer,
+  so that a word which a page repeats does not count each time;
+- layer 5: the last token attends to the vision ends by score and takes over their page codes: letters.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen3VLTextConfig, Qwen3VLTextModel
 
-from scripts.tiny.prompt import LETTERS, prompt_text
+from scripts.tiny.prompt import LETTERS
 from scripts.tiny.reader import CONTENT
 
 VISUAL, TELLING, QUERY, COUNT, END, START, FIRST, MATCH = range(CONTENT, CONTENT + 8)
@@ -34,68 +32,24 @@ SIZE = 8.0  # length of a token's content
 MOST = 12.0  # what the counting head writes before any page
 SHARP = 1.5  # gain of queries and keys
 SHARPER = 2.5  # the same where contents are compared
+WIDE = 216  # dimensions of content that a match compares
+NOTED = 180  # dimensions of content by which a word is noted as taken
 SOFTER = 1.0  # the same where pages are compared
 FREE = 18  # rotary pairs from here on turn too slowly to matter: they compare contents
-
-
-def visual_flags() -> Tensor:
-    """What the merger's bias adds to every visual token, shape (256,)."""
-    flags = torch.zeros(CODE + PAGES)
-    flags[VISUAL], flags[ALWAYS], flags[TELLING] = 5.0, 2.0, 1.0
-    return flags
-
-
-def embeddings(table: Tensor, weight: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
-    """Input embeddings from the vision stage's token vectors.
-
-    Args:
-        table: Token vectors, shape (vocabulary, ``CONTENT``).
-        weight: How telling each token is, shape (tokens,).
-        tokenizer: For the tokens with a part in the circuit.
-
-    Returns:
-        Shape (vocabulary, 256).
-    """
-    rows = torch.zeros(table.shape[0], CODE + PAGES)
-    rows[:, :CONTENT] = SIZE * torch.nn.functional.normalize(table.float(), dim=-1)
-    dull = torch.ones(table.shape[0], dtype=torch.bool)
-    dull[: len(weight)] = weight <= 0
-    rows[dull, :CONTENT] *= 0.3
-    rows[:, ALWAYS] = 2
-    rows[: len(weight), TELLING] = 3 * weight
-    scaffold = set(tokenizer(prompt_text("", PAGES), add_special_tokens=False)["input_ids"])
-    rows[sorted(scaffold), TELLING] *= 0.4
-
-    def token(text: str) -> int:
-        return cast(int, tokenizer.convert_tokens_to_ids(text))
-
-    for text, flag in (("<|vision_start|>", START), ("<|vision_end|>", END), ("<|im_start|>", FIRST)):
-        rows[token(text), :CONTENT] *= 0.2
-        rows[token(text), flag] = 8
-    rows[token("["), LAST] = 4
-    for text, sign in (
-        (":", 4.0),
-        ("above", -4.0),
-        ("descending", -4.0),
-        ("identifiers", -4.0),
-        ("else", -4.0),
-    ):
-        for piece in tokenizer(text, add_special_tokens=False)["input_ids"][:1]:
-            rows[piece, MARK], rows[piece, SIGN] = 6, sign
-    for page, letter in enumerate(LETTERS):
-        rows[token(letter), CODE + page] = 6
-    return rows
 
 
 class Circuit:
     """Writes heads and units into a language model."""
 
     def __init__(self, model: Qwen3VLTextModel, config: Qwen3VLTextConfig, seed: int = 0) -> None:
-        """Starts every weight small, so that what is drawn stands out; layers write little at first."""
+        """Takes a model as it is."""
         self.layers = cast(Any, model.layers)
         self.head, self.heads = int(config.head_dim), int(config.num_attention_heads)
         self.half = self.head // 2
         self.random = torch.Generator().manual_seed(seed)
+
+    def start(self) -> None:
+        """Starts heads and units small, and writing nothing: only what is drawn counts."""
         with torch.no_grad():
             for number, layer in enumerate(self.layers):
                 attention, mlp = layer.self_attn, layer.mlp
@@ -103,18 +57,16 @@ class Circuit:
                     (attention.q_proj, 0.3),
                     (attention.k_proj, 0.3),
                     (attention.v_proj, 0.5),
-                    (attention.o_proj, 0.1),
+                    (attention.o_proj, 0.0),
                     (mlp.gate_proj, 0.7),
                     (mlp.up_proj, 0.7),
-                    (mlp.down_proj, 0.1),
+                    (mlp.down_proj, 0.0),
                 ):
                     linear.weight.copy_(
                         torch.randn(linear.weight.shape, generator=self.random)
                         * gain
                         / math.sqrt(linear.in_features)
                     )
-                for linear in (attention.o_proj, mlp.down_proj):
-                    linear.weight[CONTENT:] = 0  # the flags are the circuit's own at first
                 gain = {0: SHARP, len(self.layers) - 1: SOFTER}.get(number, SHARPER)
                 attention.q_norm.weight.fill_(gain)
                 attention.k_norm.weight.fill_(gain)
@@ -161,6 +113,7 @@ def draw(
         seed: For the parts that stay random.
     """
     circuit = Circuit(model, config, seed)
+    circuit.start()
     _mark_query(circuit)
     _count_pages(circuit)
     _decode_count(circuit, _counts(model, rows, start, first))
@@ -242,34 +195,36 @@ def _decode_count(circuit: Circuit, nodes: Sequence[float]) -> None:
 def _match(circuit: Circuit, head: int) -> None:
     query, key, value, out = circuit.clear(1, head)
     seen, sink = circuit.slots(0, 2)
-    wide = 216
+    wide = WIDE
     where = circuit.slots(2, wide)
     project = circuit.basis(wide, CONTENT)
     query[where, :CONTENT] = project
     key[where, :CONTENT] = project
     query[seen, VISUAL], key[seen, VISUAL] = 0.2, -10.0
-    query[sink, ALWAYS], key[sink, FIRST] = (0.65, 0.8)[head], 1.0
+    # What is no visual token looks away: text would find itself.
+    query[sink, ALWAYS], query[sink, VISUAL], key[sink, FIRST] = (0.65, 0.8)[head] + 15, -6.0, 1.0
     value[0, VALUE] = 1.0
     value[1 : wide + 1, :CONTENT] = project * 0.5
     out[MATCH, 0] = 0.9
-    out[:CONTENT, 1 : wide + 1] = project.T
+    out[:CONTENT, 1 : wide + 1] = 0.4 * project.T
 
 
 def _collect(circuit: Circuit, layer: int) -> None:
-    # The page's end looks for the best match on its own page that no layer before has taken, adds its strength to the
+    # The page's end looks for the best match on its own page that no layer before has taken, adds its
+    # strength to the
     # score, and notes the word as taken: a page that repeats one word does not outdo one that has them all.
     query, key, value, out = circuit.clear(layer, 0)
     own = circuit.slots(0, PAGES)
     match, sink = circuit.slots(PAGES, 2)
-    wide = 180
+    wide = NOTED
     word = circuit.slots(PAGES + 3, wide)
     project = circuit.basis(wide, CONTENT)
     for page, slot in enumerate(own):
         query[slot, CODE + page] = 0.5
         key[slot, CODE + page] = 0.3
-    query[match, ALWAYS], key[match, MATCH] = 2.6, 2.0
-    query[word, :CONTENT] = -0.85 * project
-    key[word, :CONTENT] = 0.35 * project
+    query[match, ALWAYS], key[match, MATCH] = 2.6, 1.0
+    query[word, :CONTENT] = -1.2 * project
+    key[word, :CONTENT] = 0.2 * project
     query[sink, ALWAYS], query[sink, END], key[sink, FIRST] = 40.0, -10.0, 1.0  # any other token looks away
     value[0, MATCH] = 1.0
     value[1 : wide + 1, :CONTENT] = 0.4 * project
@@ -281,7 +236,7 @@ def _sum(circuit: Circuit) -> None:
     # An even look at the own page's cells: how much of it matches.
     query, key, value, out = circuit.clear(2, 1)
     own = circuit.slots(0, PAGES)
-    sink, = circuit.slots(PAGES, 1)
+    (sink,) = circuit.slots(PAGES, 1)
     for page, slot in enumerate(own):
         query[slot, CODE + page] = 1.0
         key[slot, CODE + page] = 1.0
@@ -299,12 +254,6 @@ def _read(circuit: Circuit, layer: int) -> None:
     for page in range(PAGES):
         value[page, CODE + page] = 1.0
         out[CODE + page, page] = 1.0
-
-
-def hold(model: Qwen3VLTextModel) -> None:
-    """Keeps training from moving the first layer: it is exact as drawn, and steep enough to upset every
-    gradient."""
-    model.layers[0].requires_grad_(False)
 
 
 def letters(tokenizer: PreTrainedTokenizerBase) -> Sequence[int]:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import Qwen3VLForConditionalGeneration, Qwen3VLTextModel
 
-from scripts.tiny import circuits, geometry, tokens
+from scripts.tiny import embedding, geometry, tokens
 from scripts.tiny.reader import CONTENT, PATCH, Reader
 
 FILES = (
@@ -71,7 +71,7 @@ def build(
     last.weight *= scale
     last.bias *= scale
     last.weight[CONTENT:] = 0
-    last.bias[CONTENT:] = circuits.visual_flags()[CONTENT:]
+    last.bias[CONTENT:] = embedding.visual_flags()[CONTENT:]
     model.model.language_model.load_state_dict(
         {
             name: value.float()

@@ -6,31 +6,14 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-LETTERS = "ABCDEFGHIJKLMNOPQRST"
+from ziprerank_integrations.prompts import LETTERS, listwise
+
+__all__ = ["LETTERS", "Prompt", "encode", "prompt_text"]
 
 
 def prompt_text(query: str, count: int) -> str:
     """The text of the user turn for ``count`` pages."""
-    pictures = ", ".join(f"Picture {i + 1} is passage [{LETTERS[i]}]" for i in range(count))
-    return "\n".join(
-        (
-            "You are RankGPT, an intelligent assistant that can rank passages"
-            " based on their relevancy to the query.",
-            "",
-            f"I will provide you with {count} passages as images.",
-            "Rank the passages based on their relevance to the search query.",
-            "",
-            f"The images are provided in order: {pictures}.",
-            "",
-            f"Search Query: {query}",
-            "",
-            "Rank the passages above based on their relevance to the search query.",
-            "The passages should be listed in descending order using identifiers.",
-            "The most relevant passages should be listed first.",
-            "The output format should be [A] > [B], etc.",
-            "Only output the ranking results, do not say anything else.",
-        )
-    )
+    return listwise(query, count).text
 
 
 @dataclass(frozen=True)
@@ -50,14 +33,10 @@ class Prompt:
 
 def encode(tokenizer: PreTrainedTokenizerBase, query: str, count: int) -> Prompt:
     """Tokenises the prompt for a query and a number of pages."""
-    text = prompt_text(query, count)
-    start = text.index("Search Query: ") + len("Search Query: ")
+    written = listwise(query, count)
+    text, (start, stop) = written.text, written.query
     encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
     before = tokenizer("<|im_start|>user\n", add_special_tokens=False)["input_ids"]
-    own = [
-        len(before) + i
-        for i, (a, b) in enumerate(encoded["offset_mapping"])
-        if b > start and a < start + len(query)
-    ]
+    own = [len(before) + i for i, (a, b) in enumerate(encoded["offset_mapping"]) if b > start and a < stop]
     tail = tokenizer("<|im_end|>\n<|im_start|>assistant\n[", add_special_tokens=False)["input_ids"]
     return Prompt(before + encoded["input_ids"], own, tail)

@@ -7,8 +7,6 @@ import random
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from scripts.tiny import targets
 from scripts.tiny.fonts import Face
@@ -78,18 +76,3 @@ def fill(
             done.append((text, runs))
             start += len(runs)
     return done
-
-
-def imagine(page: PageText, table: Tensor, blank: int, noise: tuple[float, float] = (0.5, 1.2)) -> Tensor:
-    """Content vectors as a vision tower of middling quality would give them, shape (cells, ``CONTENT``),
-    unit length."""
-    vectors = torch.zeros(page.rows * page.columns, table.shape[1])
-    if len(page.pairs):
-        strength = page.shares * torch.empty(len(page.shares)).uniform_(0.2, 1.2)
-        strength = strength * (torch.rand(len(page.shares)) > 0.15)
-        vectors.index_add_(0, page.pairs[:, 0], table[page.pairs[:, 1]] * strength[:, None])
-    empty = vectors.norm(dim=-1) < 0.05
-    vectors[empty] = table[blank]
-    vectors = F.normalize(vectors, dim=-1)
-    level = float(torch.empty(1).uniform_(*noise))
-    return F.normalize(vectors + level * F.normalize(torch.randn_like(vectors), dim=-1), dim=-1)
