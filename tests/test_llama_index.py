@@ -286,8 +286,9 @@ def test_serialisation() -> None:
             ZipRerank(**live).to_dict()
 
 
-def test_a_server_is_named_without_its_password() -> None:
-    assert ZipRerank(url="https://me:secret@example.org/rank")._documents().name == "https://example.org/rank"
+def test_a_server_is_named_without_a_password() -> None:
+    with pytest.raises(ValueError, match=r"'https://example\.org/rank' is given with a user or password"):
+        ZipRerank(url="https://me:secret@example.org/rank")
 
 
 def test_settings_that_change_count_at_the_next_call() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
 from ziprerank_integrations.wire import WireError
@@ -68,7 +68,9 @@ def read_answer(given: Any, query: str, pages: Sequence[Page], top_n: int | None
     scores = [number for score in given_scores if (number := _number(score)) is not None]
     if len(scores) < len(results):
         raise WireError("it has scores that are no finite numbers")
-    order = list(range(len(results)))
+    if own and not all(0 < score <= 1 for score in scores):
+        raise WireError("it has scores outside (0, 1]")
+    order = list(range(expected if own else len(results)))
     if not own:
         order.sort(key=lambda place: (-scores[place], indices[place]))
         order = order[:expected]
@@ -81,9 +83,9 @@ def read_answer(given: Any, query: str, pages: Sequence[Page], top_n: int | None
             logit=_number(results[place].get("logit")),
             page=pages[indices[place]],
             error=_text(results[place].get("error")),
-            evidence=_evidence(results[place].get("evidence")),
+            evidence=_evidence(results[place].get("evidence")) if own else None,
         )
-        for rank, (place, score) in enumerate(zip(order, scores, strict=True), 1)
+        for rank, (place, score) in enumerate(zip(order, scores[: len(order)], strict=True), 1)
     )
     model = given.get("model")
     return Ranking(items, query, model if isinstance(model, str) else "", _usage(given.get("usage")))
@@ -112,14 +114,28 @@ def _text(value: Any) -> str | None:
 
 
 def _evidence(value: Any) -> Evidence | None:
-    try:
-        return Evidence(int(value["rows"]), int(value["columns"]), tuple(map(int, value["kept"])))
-    except (KeyError, TypeError, ValueError):
+    if value is None:
         return None
+    said: dict[str, Any] = value if isinstance(value, dict) else {}
+    rows, columns, kept = said.get("rows"), said.get("columns"), said.get("kept")
+    if not _whole(rows) or not _whole(columns) or not isinstance(kept, list) or not all(map(_whole, kept)):
+        raise WireError("it has evidence that is none")
+    if any(token >= rows * columns for token in kept):
+        raise WireError("it has evidence of tokens that the page has not")
+    return Evidence(rows, columns, tuple(kept))
 
 
 def _usage(value: Any) -> Usage | None:
     names = [field.name for field in fields(Usage)]
     if not isinstance(value, dict) or not all(name in value for name in names):
         return None  # another server's usage counts other things
+    ms = value["ms"]
+    if not isinstance(ms, dict) or any(_number(spent) is None for spent in ms.values()):
+        raise WireError("it has a usage whose ms are no numbers")
+    if not all(_whole(value[name]) for name in names if name != "ms"):
+        raise WireError("it has a usage with what is no whole number")
     return Usage(**{name: value[name] for name in names})
+
+
+def _whole(value: Any) -> TypeGuard[int]:
+    return type(value) is int and value >= 0

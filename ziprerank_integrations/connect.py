@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from typing import Any
-from urllib.parse import urlsplit
 
+from ziprerank_integrations.connections import check_address
 from ziprerank_integrations.local import ZipReranker
 from ziprerank_integrations.options import (
     CALL_OPTIONS,
@@ -85,8 +85,7 @@ def check(
             raise ValueError("api_key goes with url; a model on this machine has none")
         ZipReranker(model, **options)
         return
-    if not isinstance(url, str) or not _is_address(url):
-        raise ValueError(f"url={url!r} is no http or https address")
+    check_address(url)
     wrong = [name for name in differing({"model": model, **options}) if name not in _REMOTE_OPTIONS]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} cannot go with url; these are for a model on this machine")
@@ -107,14 +106,6 @@ def known(options: dict[str, Any]) -> None:
 def differing(options: dict[str, Any]) -> list[str]:
     """Name the options whose value is not their default."""
     return [name for name, value in options.items() if value != _DEFAULTS[name]]
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _plain(name: str, value: Any) -> Any:

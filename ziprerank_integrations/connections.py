@@ -12,6 +12,7 @@ import httpx
 
 from ziprerank_integrations.outgoing import Dialect
 from ziprerank_integrations.sizes import Sizes
+from ziprerank_integrations.urls import short
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,15 @@ class Facts:
         dialect: What kind of server it is.
         sizes: The size at which pages enter its model; None if it does not tell.
         max_pixels: The most pixels of an image; None if it does not tell.
+        max_documents: The most documents of a request; None if it does not tell.
+        max_body_bytes: The most bytes of a request; None if it does not tell.
     """
 
     dialect: Dialect
     sizes: Sizes | None = None
     max_pixels: int | None = None
+    max_documents: int | None = None
+    max_body_bytes: int | None = None
 
 
 class Connections:
@@ -41,7 +46,7 @@ class Connections:
     """
 
     def __init__(self, url: str, api_key: str | None) -> None:
-        self.base = _base(url)
+        self.base = check_address(url)
         self.facts: Facts | None = None
         if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             raise ValueError("api_key must be printable ASCII characters, and not blank")
@@ -76,7 +81,12 @@ class Connections:
         return {"base_url": self.base, "headers": self._headers, "verify": self._ssl}
 
 
-def _base(url: str) -> str:
+def check_address(url: Any) -> str:
+    """Give a server's address without the path of a route.
+
+    Raises:
+        ValueError: If it is none, or holds a password: an address is shown in errors.
+    """
     if not isinstance(url, str):
         raise ValueError(f"url={url!r} is no http or https address")
     bare = url.rstrip("/")
@@ -84,8 +94,10 @@ def _base(url: str) -> str:
         bare = bare.removesuffix(ending)
     try:
         parts = httpx.URL(bare)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"url={url!r} is no http or https address") from error
+    except httpx.InvalidURL:
+        parts = httpx.URL("")
+    if parts.userinfo:
+        raise ValueError(f"url={short(url)!r} is given with a user or password; use api_key instead")
     if parts.scheme not in ("http", "https") or not parts.host:
-        raise ValueError(f"url={url!r} is no http or https address")
+        raise ValueError(f"url={short(url)!r} is no http or https address")
     return bare

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
+import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +22,7 @@ from ziprerank_integrations.retries import Backoff, retry_after
 T = TypeVar("T")
 
 _CONNECT = 10.0
+_MOST = 64 * 2**20  # bytes of an answer; one about a thousand pages with all their evidence has far fewer
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def drive(talk: Talk[T], client: httpx.Client) -> T:
             if isinstance(step, Sleep):
                 time.sleep(step.seconds)
             elif isinstance(step, Send):
-                outcome = client.request(**step.arguments())
+                outcome = _within(step.timeout, functools.partial(_ask, client, step))
             else:
                 outcome = step()
         except Exception as error:
@@ -94,13 +100,75 @@ async def adrive(talk: Talk[T], client: httpx.AsyncClient) -> T:
             if isinstance(step, Sleep):
                 await asyncio.sleep(step.seconds)
             elif isinstance(step, Send):
-                outcome = await client.request(**step.arguments())
+                outcome = await _awithin(step.timeout, _aask(client, step))
             else:
                 outcome = await asyncio.to_thread(step)
         except Exception as error:
             give = _throwing(talk, error)
         else:
             give = _sending(talk, outcome)
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """Do the work, and wait for it no longer than so many seconds.
+
+    In a thread of its own: the timeouts of httpx begin again with every byte, and looking a name up has none.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+    try:
+        return done.result(seconds)
+    except TooLate as error:
+        if done.done():
+            raise
+        raise httpx.ReadTimeout("it took too long") from error
+
+
+async def _awithin(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except asyncio.TimeoutError as error:
+        raise httpx.ReadTimeout("it took too long") from error
+
+
+def _ask(client: httpx.Client, question: Send) -> httpx.Response:
+    deadline = time.monotonic() + question.timeout
+    body = bytearray()
+    with client.stream(**question.arguments()) as response:
+        for part in response.iter_bytes():
+            body += part
+            _check(body, deadline)
+    return _whole(response, body)
+
+
+async def _aask(client: httpx.AsyncClient, question: Send) -> httpx.Response:
+    deadline = time.monotonic() + question.timeout
+    body = bytearray()
+    async with client.stream(**question.arguments()) as response:
+        async for part in response.aiter_bytes():
+            body += part
+            _check(body, deadline)
+    return _whole(response, body)
+
+
+def _check(body: bytearray, deadline: float) -> None:
+    if len(body) > _MOST:
+        raise httpx.RequestError(f"it is larger than {_MOST:,} bytes")
+    if time.monotonic() > deadline:
+        raise httpx.ReadTimeout("it took too long")
+
+
+def _whole(response: httpx.Response, body: bytearray) -> httpx.Response:
+    """Give an answer that is read: its body is unpacked, so what says how it was packed is left out."""
+    headers = {name: response.headers[name] for name in ("retry-after",) if name in response.headers}
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body))
 
 
 def _sending(talk: Talk[T], outcome: Any) -> Callable[[], Send | Sleep | Work]:
@@ -133,6 +201,10 @@ def exchange(url: str, question: Send, deadline: float, retries: int) -> Talk[ht
         except httpx.TransportError as error:
             failed = error
             problem = RemoteError(f"{url} cannot be reached: {error or type(error).__name__}")
+        except httpx.RequestError as error:
+            raise RemoteError(f"{url} answers what cannot be used: {error}") from error
+        except UnicodeError as error:  # a host with labels that no name has
+            raise RemoteError(f"{url} cannot be reached: {error}") from error
         else:
             if not again(response):
                 return response  # type: ignore[no-any-return]

@@ -21,7 +21,7 @@ class CheckpointError(ZipRerankError, ValueError):
 
 
 class QueryError(ZipRerankError, ValueError):
-    """A query that the model cannot take, because it has too many tokens."""
+    """A query that is none, or that the model cannot take, because it has too many tokens."""
 
 
 class EngineError(ZipRerankError, RuntimeError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Literal
 
+from ziprerank_integrations.errors import QueryError
 from ziprerank_integrations.prompts import LETTERS
 
 Interaction = Literal["prompt", "query", "contextual"]
@@ -110,16 +111,16 @@ def check_query(query: Any) -> None:
     """Refuse what is no question.
 
     Raises:
-        ValueError: If it is no string, blank, or not encodable as UTF-8.
+        QueryError: If it is no string, blank, or not encodable as UTF-8.
     """
     if not isinstance(query, str):
-        raise ValueError(f"the query must be a string, not {type(query).__name__}")
+        raise QueryError(f"the query must be a string, not {type(query).__name__}")
     if not query.strip():
-        raise ValueError("the query is blank")
+        raise QueryError("the query is blank")
     try:
         query.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError("the query holds lone surrogates, which are no characters") from error
+        raise QueryError("the query holds lone surrogates, which are no characters") from error
 
 
 def check_top_n(top_n: Any, name: str = "top_n") -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import Any
 
 import httpx
 
@@ -20,6 +21,8 @@ from ziprerank_integrations.outgoing import Dialect
 from ziprerank_integrations.refusals import parsed, refusal, trouble
 from ziprerank_integrations.types import Page, Ranking, Usage
 from ziprerank_integrations.wire import WireError, read_sizes
+
+_LIMITS = ("max_image_pixels", "max_documents", "max_body_bytes")
 
 
 class RemoteReranker:
@@ -41,7 +44,7 @@ class RemoteReranker:
             one of this package, and takes it for ``"vllm"`` if not.
 
     Raises:
-        ValueError: If an option is out of its range.
+        ValueError: If an option is out of its range, or the URL holds a password.
     """
 
     def __init__(
@@ -132,7 +135,15 @@ class RemoteReranker:
         return self.url if self._model is None else self._model
 
     def _talk(self, query: str, pages: Sequence[Page], top_n: int | None) -> Talk[Ranking]:
-        """Converse with the server; see `conversation`."""
+        """Converse with the server, and after a failure forget what is known of it: it may be another one."""
+        try:
+            ranking: Ranking = yield from self._converse(query, pages, top_n)
+        except RemoteError:
+            self._connections.facts = None
+            raise
+        return ranking
+
+    def _converse(self, query: str, pages: Sequence[Page], top_n: int | None) -> Talk[Ranking]:
         deadline = time.monotonic() + self._timeout
         for last in (False, True):
             facts = yield from self._ask(deadline)
@@ -146,6 +157,10 @@ class RemoteReranker:
             raise refusal(self.url, response, pages)
         own = facts.dialect == "ziprerank"
         ranking: Ranking = yield functools.partial(_read, self.url, response, query, pages, top_n, own)
+        if not own and ranking.usage is None:
+            # Only now it is known: a server of this package, which alone tells its usage, may be without
+            # its route for a moment.
+            self._connections.facts = facts
         return ranking
 
     def _write(self, facts: Facts, query: str, pages: Sequence[Page], top_n: int | None) -> bytes:
@@ -153,7 +168,13 @@ class RemoteReranker:
             return outgoing.foreign_request(
                 query, pages, top_n=top_n, model=self._model, dialect=facts.dialect
             )
-        return outgoing.own_request(
+        if facts.max_documents is not None and len(pages) > facts.max_documents:
+            raise RemoteError(
+                f"{len(pages):,} pages are more than the {facts.max_documents:,} that {self.url} takes "
+                "at once (its setting max_documents)",
+                code="too_many_documents",
+            )
+        body = outgoing.own_request(
             query,
             pages,
             top_n=top_n,
@@ -161,6 +182,13 @@ class RemoteReranker:
             sizes=facts.sizes,
             max_pixels=facts.max_pixels,
         )
+        if facts.max_body_bytes is not None and len(body) > facts.max_body_bytes:
+            raise RemoteError(
+                f"the pages take {len(body):,} bytes, and {self.url} takes at most {facts.max_body_bytes:,} "
+                "(its setting max_body_bytes)",
+                code="body_too_large",
+            )
+        return body
 
     def _ask(self, deadline: float) -> Talk[Facts]:
         if self._connections.facts is not None:
@@ -172,13 +200,23 @@ class RemoteReranker:
             own = said.get("ziprerank") if response.status_code == 200 and isinstance(said, dict) else None
             if isinstance(own, dict):
                 try:
-                    facts = Facts("ziprerank", read_sizes(own.get("sizes")), own.get("max_image_pixels"))
+                    facts = Facts("ziprerank", read_sizes(own.get("sizes")), *map(_limit(own), _LIMITS))
                 except WireError as error:
                     raise RemoteError(f"{self.url} answers what cannot be used: {error}") from error
+                self._connections.facts = facts
             elif self._dialect == "ziprerank" or response.status_code not in (200, 404, 405):
                 raise trouble(self.url, response)
-        self._connections.facts = facts
         return facts
+
+
+def _limit(said: dict[str, Any]) -> Callable[[str], int | None]:
+    def limit(name: str) -> int | None:
+        value = said.get(name)
+        if value is not None and (type(value) is not int or value < 1):
+            raise WireError(f"{name} must be a whole number from 1")
+        return value
+
+    return limit
 
 
 def _read(

@@ -13,6 +13,10 @@ from typing import Any
 from ziprerank_integrations.errors import ZipRerankError
 from ziprerank_integrations.sizes import Sizes
 
+# Of a page that is drawn, whatever its unit; beyond them a size rule would overflow.
+_LEAST_SIDE, _MOST_SIDE = 1e-3, 1e6
+_MOST_PIXELS = 2**32
+
 
 class WireError(ZipRerankError, ValueError):
     """JSON that is no request, or no answer.
@@ -120,7 +124,7 @@ def read_request(given: Any) -> WireRequest:
     if not isinstance(documents, list):
         raise WireError("documents must be a list")
     return WireRequest(
-        query=_query(given.get("query")),
+        query=read_query(given.get("query")),
         documents=tuple(_document(document, index) for index, document in enumerate(documents)),
         top_n=read_top_n(given.get("top_n")),
         return_documents=_flag(given, "return_documents"),
@@ -156,7 +160,12 @@ def read_keep_ratio(value: Any) -> float | None:
     return float(value)
 
 
-def _query(value: Any) -> str:
+def read_query(value: Any) -> str:
+    """Read a question: a text, or an object with one.
+
+    Raises:
+        WireError: If it is none, blank, or not encodable as UTF-8.
+    """
     if isinstance(value, dict) and isinstance(value.get("text"), str) and "image" not in value:
         value = value["text"]
     if not isinstance(value, str):
@@ -225,7 +234,7 @@ def _drawn_from(given: Mapping[str, Any], index: int) -> tuple[float, float, boo
         return None
     if isinstance(value, list) and len(value) == 3 and isinstance(value[2], bool):
         sides = [side for side in value[:2] if isinstance(side, (int, float)) and not isinstance(side, bool)]
-        if len(sides) == 2 and all(0 < side <= 1e9 for side in sides):
+        if len(sides) == 2 and all(_LEAST_SIDE <= side <= _MOST_SIDE for side in sides):
             return sides[0], sides[1], value[2]
     raise _bad(index, "drawn_from must be [height, width, scalable]")
 
@@ -268,7 +277,7 @@ def read_sizes(given: Any) -> Sizes | None:
         return None
     names = [field.name for field in fields(Sizes)]
     if not isinstance(given, dict) or not all(
-        isinstance(given.get(name), int) and given[name] > 0 for name in names
+        type(given.get(name)) is int and 0 < given[name] <= _MOST_PIXELS for name in names
     ):
         raise WireError("sizes must be a size rule")
     return Sizes(**{name: given[name] for name in names})

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ziprerank_integrations.errors import ZipRerankError, one_line, require
+from ziprerank_integrations.errors import QueryError, ZipRerankError, one_line, require
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted", _INTERRUPTED)
     except ZipRerankError as error:
-        return _complain(str(error), 1)
+        return _complain(str(error), 2 if isinstance(error, QueryError) else 1)
     except OSError as error:
         named = error.filename is not None and error.strerror is not None
         return _complain(f"{error.filename}: {error.strerror}" if named else str(error), 1)

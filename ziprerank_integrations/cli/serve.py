@@ -37,7 +37,7 @@ def run(
     from ziprerank_integrations.server import ServerSettings, create_app
 
     key = None if api_key_env is None else os.environ.get(api_key_env)
-    if api_key_env is not None and not key:
+    if api_key_env is not None and (key is None or not key.strip()):
         raise ValueError(f"--api-key-env {api_key_env}: this environment variable is not set")
     at = ServerSettings(api_key=key, **settings)
     chosen, why = choose(model, options.get("device"))

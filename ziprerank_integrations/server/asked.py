@@ -17,7 +17,7 @@ from ziprerank_integrations.server.served import ServedPage
 from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.sizes import Sizes
 from ziprerank_integrations.types import Page, Ranking
-from ziprerank_integrations.wire import read_keep_ratio, read_request, read_top_n
+from ziprerank_integrations.wire import read_keep_ratio, read_query, read_request, read_top_n
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ def from_form(
     """
     if "file" not in files:
         raise Failure(422, "invalid_request", "the form must have a PDF as its field file")
-    query = fields.get("query", "")
-    if not query.strip():
+    if "query" not in fields:
         raise Failure(422, "invalid_query", "the form must have a question as its field query")
+    query = read_query(fields["query"])
     _check_query(query, settings)
     selection = fields.get("pages")
     try:

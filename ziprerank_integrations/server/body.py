@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,16 +17,17 @@ from ziprerank_integrations.server.failures import Failure
 from ziprerank_integrations.server.line import Ticket
 
 
-async def read(request: Request, ticket: Ticket, limit: int) -> bytes:
+async def read(request: Request, ticket: Ticket, limit: int, patience: float) -> bytes:
     """Read the body.
 
     Args:
         request: Whose.
         ticket: Accounts for the bytes.
         limit: The most bytes allowed.
+        patience: Seconds without another byte that are waited for.
 
     Raises:
-        Failure: If it is too large or compressed.
+        Failure: If it is too large, too slow or compressed.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Failure(415, "unsupported_encoding", "a compressed body is not read here")
@@ -35,7 +37,12 @@ async def read(request: Request, ticket: Ticket, limit: int) -> bytes:
     parts: list[bytes] = []
     total = 0
     try:
-        async for part in request.stream():
+        stream = request.stream()
+        while True:
+            try:
+                part = await asyncio.wait_for(anext(stream), patience)
+            except StopAsyncIteration:
+                break
             total += len(part)
             if total > limit:
                 raise _too_large(limit)
@@ -43,6 +50,8 @@ async def read(request: Request, ticket: Ticket, limit: int) -> bytes:
             parts.append(part)
     except ClientDisconnect as error:
         raise Failure(499, "client_gone", "the client has hung up") from error
+    except asyncio.TimeoutError as error:
+        raise Failure(408, "body_too_slow", f"no more of the body came for {patience:g} s") from error
     return b"".join(parts)
 
 
@@ -105,5 +114,5 @@ async def parse_form(request: Request, body: bytes) -> tuple[Mapping[str, str], 
             return fields, files
     except HTTPException as error:
         raise Failure(400, "invalid_form", f"the body is no form: {error.detail}") from error
-    except (KeyError, ValueError, AssertionError) as error:  # a header without its boundary, broken text
+    except (LookupError, ValueError, AssertionError) as error:  # a header without its boundary, broken text
         raise Failure(400, "invalid_form", "the body is no form") from error

@@ -10,10 +10,10 @@ from PIL import Image
 
 from ziprerank_integrations import pages
 from ziprerank_integrations.decode import check_size
-from ziprerank_integrations.errors import PageError
+from ziprerank_integrations.errors import PageAccessError, PageError
 from ziprerank_integrations.origins import ImageBytes, Url
 from ziprerank_integrations.page import PageSource
-from ziprerank_integrations.server.failures import Failure
+from ziprerank_integrations.server.failures import Failure, logger
 from ziprerank_integrations.server.served import DrawnImage
 from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.wire import WireDocument
@@ -70,8 +70,14 @@ def _image_bytes(image: str, label: str, settings: ServerSettings) -> bytes:
                 image, allow_urls=settings.allow_urls, max_bytes=settings.max_body_bytes, timeout=_FETCH
             )
             return cast(Url, origin).encoded()
+        except PageAccessError as error:
+            if not settings.allow_urls:
+                raise PageAccessError(label, error.reason) from error
+            # What a name means inside the server's network is nobody's business outside.
+            logger.warning("not fetched: %s", error)
+            raise PageAccessError(label, "the address is not public") from error
         except PageError as error:
-            raise type(error)(label, error.reason) from error
+            raise PageError(label, error.reason) from error
     data = pages.from_base64(image)
     if data is None:
         raise PageError(label, "the image is neither a data URI, nor base64, nor an http or https URL")

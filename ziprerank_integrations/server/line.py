@@ -20,7 +20,7 @@ class Abandoned(Exception):
 
 
 class Ticket:
-    """A request's place with the server, from its first byte to its answer.
+    """A request with the server, from its first byte to its answer; with a place there once it has entered.
 
     Args:
         line: Where it stands.
@@ -34,6 +34,7 @@ class Ticket:
         self._line = line
         self._deadline = self.begun + timeout
         self._bytes = 0
+        self._entered = False
         self._left = False
 
     @property
@@ -59,11 +60,20 @@ class Ticket:
         self._line.take(size)
         self._bytes += size
 
+    def enter(self) -> None:
+        """Take a place. Only once the body is there: whoever sends none would keep the others out.
+
+        Raises:
+            Failure: 429, if there is no room.
+        """
+        self._line.enter()
+        self._entered = True
+
     def leave(self) -> None:
-        """Give the place back; once is enough."""
+        """Give back what it takes; once is enough."""
         if not self._left:
             self._left = True
-            self._line.give_back(self._bytes)
+            self._line.give_back(self._bytes, self._entered)
 
 
 class Line:
@@ -93,16 +103,19 @@ class Line:
         # Of those being ranked, some may have left already.
         return max(0, self._inside - (self._workers - self._free))
 
-    def enter(self) -> Ticket:
-        """Let a request in.
+    def arrive(self) -> Ticket:
+        """Take note of a request whose body is yet to come.
 
         Raises:
-            Failure: 429, if there is no room.
+            Failure: 429, if there is no room; so nobody sends a body for nothing.
         """
-        if self._inside >= self._room:
-            raise self._full(f"{self._inside} requests are waiting already")
-        self._inside += 1
+        self._check()
         return Ticket(self, self._timeout)
+
+    def enter(self) -> None:
+        """See `Ticket.enter`."""
+        self._check()
+        self._inside += 1
 
     def take(self, size: int) -> None:
         """See `Ticket.take`."""
@@ -110,9 +123,9 @@ class Line:
             raise self._full("the waiting requests take all the memory there is for them")
         self._bytes_left -= size
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, entered: bool) -> None:
         """Take note of a request that has left."""
-        self._inside -= 1
+        self._inside -= entered
         self._bytes_left += size
 
     async def run(self, ticket: Ticket, work: Callable[[], T]) -> T:
@@ -164,6 +177,10 @@ class Line:
             self._turns.popleft().set_result(None)
         else:
             self._free += 1
+
+    def _check(self) -> None:
+        if self._inside >= self._room:
+            raise self._full(f"{self._inside} requests are waiting already")
 
     def _full(self, why: str) -> Failure:
         seconds = math.ceil(max(1, self.waiting) * self._seconds / self._workers)

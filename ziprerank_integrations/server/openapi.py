@@ -105,6 +105,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         for status, what in {
             400: "The body cannot be parsed",
             401: "The key is missing or wrong",
+            408: "The body did not arrive in time",
             409: "Pages were drawn for another model",
             413: "The body is too large",
             415: "The body is of another kind",

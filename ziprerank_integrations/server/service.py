@@ -133,9 +133,11 @@ class Service:
         begun, code = time.perf_counter(), "ok"
         try:
             body.check_kind(request, kind)
-            ticket = self.line.enter()
+            ticket = self.line.arrive()
             try:
-                given = await _within(ticket, body.read(request, ticket, self.settings.max_body_bytes))
+                limit, patience = self.settings.max_body_bytes, self.settings.body_timeout
+                given = await _within(ticket, body.read(request, ticket, limit, patience))
+                ticket.enter()
                 answer = await _within(ticket, self._rank(ticket, given, read), _gone(request))
             finally:
                 ticket.leave()
