@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +155,19 @@ def load_weights(where: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     return load_file(where / "model.safetensors")
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path, untied: Path) -> None:
+    weights = []
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for name, launcher in (("one", [sys.executable]), ("two", launched)):
+        (tmp_path / name).mkdir()
+        settings = {"data": stage2_data(tmp_path / name).name, "epochs": 2, "effective_batch": 4}
+        path = recipe(tmp_path / name, model=str(untied), **settings, learning_rate=1e-3)
+        command = [*launcher, "-m", "ziprerank_integrations.cli", "train", "stage2", "--config", str(path)]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        weights.append(load_weights(tmp_path / name / "out"))
+    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-5) for name in weights[0])
 
 
 def test_another_recipe_does_not_go_on_from_an_old_run(

@@ -161,6 +161,7 @@ def _arguments(recipe: Recipe, output: Path) -> TrainingArguments:
         "seed": recipe.seed,
         "bf16": torch.cuda.is_available(),
         "remove_unused_columns": False,
+        "ddp_find_unused_parameters": False,
         "save_total_limit": 2,
         "report_to": [],
     }
