@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,71 +26,48 @@ class Bench:
     max_side: int
 
 
-def one_window(bench: Bench) -> dict[str, Way]:
-    """20 pages in memory, one window: cold (empty cache) and warm, at three keep ratios."""
-    drawn = material.images(material.pdf(20), bench.max_side)
-    pages = [Page.from_image(image) for image in drawn]
-    question = material.questions(1)[0]
-    ways = {"plain": Way(lambda: bench.plain.rank(question, drawn))}
+def _ways(
+    bench: Bench, plain: Callable[[], object], ours: Callable[[float], object], *, warm: bool = False
+) -> dict[str, Way]:
+    """Put ours, cold and if wanted warm (empty and full cache), at each keep ratio beside the plain way."""
+    ways = {"plain": Way(plain)}
     for keep in KEEP:
-
-        def run(keep: float = keep) -> object:
-            return bench.ours.rank(question, pages, keep_ratio=keep)
-
+        run = functools.partial(ours, keep)
         ways[f"cold, keep {keep}"] = Way(run, bench.ours.forget)
-        ways[f"warm, keep {keep}"] = Way(run)
+        if warm:
+            ways[f"warm, keep {keep}"] = Way(run)
     return ways
 
 
-def long_list(bench: Bench, count: int) -> dict[str, Way]:
-    """``count`` pages in memory through sliding windows, cold."""
+def in_memory(bench: Bench, count: int, *, questions: int = 1, warm: bool = False) -> dict[str, Way]:
+    """``count`` pages in memory, through windows beyond 20; the questions are asked one after another."""
     drawn = material.images(material.pdf(count), bench.max_side)
     pages = [Page.from_image(image) for image in drawn]
-    question = material.questions(1)[0]
-    ways = {"plain": Way(lambda: bench.plain.rank(question, drawn))}
-    for keep in KEEP:
-
-        def run(keep: float = keep) -> object:
-            return bench.ours.rank(question, pages, keep_ratio=keep)
-
-        ways[f"cold, keep {keep}"] = Way(run, bench.ours.forget)
-    return ways
-
-
-def ten_queries(bench: Bench) -> dict[str, Way]:
-    """Ten questions over the same 40 pages, from an empty cache."""
-    drawn = material.images(material.pdf(40), bench.max_side)
-    pages = [Page.from_image(image) for image in drawn]
-    asked = material.questions(10)
-    ways = {"plain": Way(lambda: [bench.plain.rank(question, drawn) for question in asked])}
-    for keep in KEEP:
-
-        def run(keep: float = keep) -> object:
-            return [bench.ours.rank(question, pages, keep_ratio=keep) for question in asked]
-
-        ways[f"keep {keep}"] = Way(run, bench.ours.forget)
-    return ways
+    asked = material.questions(questions)
+    return _ways(
+        bench,
+        lambda: [bench.plain.rank(question, drawn) for question in asked],
+        lambda keep: [bench.ours.rank(question, pages, keep_ratio=keep) for question in asked],
+        warm=warm,
+    )
 
 
 def from_disk(bench: Bench) -> dict[str, Way]:
     """20 pages of a PDF, from the file's bytes to the ranking, cold."""
     data = material.pdf(20)
     question = material.questions(1)[0]
-    ways = {"plain": Way(lambda: bench.plain.rank(question, material.images(data, bench.max_side)))}
-    for keep in KEEP:
-
-        def run(keep: float = keep) -> object:
-            return bench.ours.rank(question, Page.from_pdf(data), keep_ratio=keep)
-
-        ways[f"cold, keep {keep}"] = Way(run, bench.ours.forget)
-    return ways
+    return _ways(
+        bench,
+        lambda: bench.plain.rank(question, material.images(data, bench.max_side)),
+        lambda keep: bench.ours.rank(question, Page.from_pdf(data), keep_ratio=keep),
+    )
 
 
 SCENARIOS: dict[str, tuple[str, Callable[[Bench], dict[str, Way]]]] = {
-    "window": ("one window of 20 pages", one_window),
-    "60": ("60 pages through windows", lambda bench: long_list(bench, 60)),
-    "100": ("100 pages through windows", lambda bench: long_list(bench, 100)),
-    "queries": ("ten queries over the same 40 pages", ten_queries),
+    "window": ("one window of 20 pages", lambda bench: in_memory(bench, 20, warm=True)),
+    "60": ("60 pages through windows", lambda bench: in_memory(bench, 60)),
+    "100": ("100 pages through windows", lambda bench: in_memory(bench, 100)),
+    "queries": ("ten queries over the same 40 pages", lambda bench: in_memory(bench, 40, questions=10)),
     "vision": ("vision tower, 20 pages", lambda bench: bench.parts.vision()),
     "language": ("language model, 3,858 tokens", lambda bench: bench.parts.language(3_858)),
     "disk": ("20 PDF pages from disk to ranking", from_disk),

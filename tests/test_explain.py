@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import picture
 from ziprerank_integrations import Page, PageError, ZipReranker
-from ziprerank_integrations.overlays import as_seen
+from ziprerank_integrations.sizes import within
 
 
 @pytest.mark.parametrize("interaction", ["prompt", "query", "contextual"])
@@ -29,7 +29,7 @@ def test_the_picture_glows_where_the_map_is_high(small: ZipReranker, tmp_path: P
     page = Page.from_text("harbour " * 60)
     found = small.explain("harbour", page)
     image = np.asarray(found.overlay()).astype(int)
-    plain = np.asarray(page.image(as_seen(512))).astype(int)
+    plain = np.asarray(page.image(within(512))).astype(int)
     assert image.shape == plain.shape
     changed = np.abs(image - plain).sum(-1)
     rows, columns = found.similarity.shape

@@ -52,18 +52,21 @@ def test_labels_of_pdfs_in_memory_are_their_own() -> None:
     assert [page.number for page in recorder.pages] == lengths
 
 
+class Decoding(Recorder):
+    """Decodes each page before it ranks, and so stumbles over a broken one."""
+
+    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+        for page in pages:
+            page.image()
+        return super().rerank(query, pages, top_n=top_n)
+
+
 def test_of_twins_only_the_broken_one_comes_last() -> None:
     images: list[Any] = [picture(seed, (80, 90)) for seed in range(4)]
     broken = png(images[2])
     documents = [Document("", metadata={"image": image}) for image in images]
     documents[2] = Document("", metadata={"image": broken[: len(broken) // 2]})
     documents.insert(0, Document("", metadata={"image": broken}))
-
-    class Decoding(Recorder):
-        def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
-            for page in pages:
-                page.image()
-            return super().rerank(query, pages, top_n=top_n)
 
     found = ZipRerank(reranker=Decoding(), on_error="last").compress_documents(documents, "q")
     assert len(found) == 5
@@ -75,12 +78,6 @@ def test_an_id_with_odd_blanks_still_comes_last() -> None:
         Document("fine", id="a"),
         Document("", id="b  c\nd", metadata={"image": png(picture(1))[:200]}),
     ]
-
-    class Decoding(Recorder):
-        def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
-            for page in pages:
-                page.image()
-            return super().rerank(query, pages, top_n=top_n)
 
     found = ZipRerank(reranker=Decoding(), on_error="last").compress_documents(documents, "q")
     assert [document.id for document in found] == ["a", "b  c\nd"]

@@ -5,22 +5,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ziprerank_integrations.types import Evidence, Page, SizeRule
+from ziprerank_integrations.sizes import within
+from ziprerank_integrations.types import Evidence, Page
 
 _GLOW = (255, 120, 0)
 _VEIL = (205, 214, 226)
 _VEIL_STRENGTH = 0.8
-
-
-def as_seen(max_side: int) -> SizeRule:
-    """Give the size rule of the model, but for the rounding to whole visual tokens."""
-
-    def rule(height: float, width: float, scalable: bool) -> tuple[int, int]:
-        scale = max_side / max(height, width)
-        scale = scale if scalable else min(1.0, scale)
-        return max(1, round(height * scale)), max(1, round(width * scale))
-
-    return rule
 
 
 def heat(
@@ -39,7 +29,7 @@ def heat(
     Raises:
         PageError: If the page cannot be had.
     """
-    image = page.image(as_seen(max_side))
+    image = page.image(within(max_side))
     # By rank rather than by value: cosines lie close together, and what is kept depends on their order alone.
     order = similarity.ravel().argsort(kind="stable").argsort(kind="stable")
     share = (order / max(1, order.size - 1)).reshape(similarity.shape)

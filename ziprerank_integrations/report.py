@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from ziprerank_integrations import fonts
 from ziprerank_integrations.errors import ZipRerankError
-from ziprerank_integrations.overlays import as_seen, veil
+from ziprerank_integrations.overlays import veil
+from ziprerank_integrations.sizes import within
 from ziprerank_integrations.types import RankedPage, Ranking
 
 MAX_WIDTH = 2400
@@ -173,7 +174,7 @@ def _page(item: RankedPage, width: int, max_side: int) -> Image.Image:
 
     try:
         # As the model saw it, then shrunk: a text page drawn anew for the card would have other lines.
-        image = item.page.image(as_seen(max_side))
+        image = item.page.image(within(max_side))
         scale = min((width - 2) / image.width, (width * _TALLEST - 2) / image.height)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)

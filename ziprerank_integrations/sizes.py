@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -54,3 +55,14 @@ class Sizes:
             scale = min(1.0, scale)
         high, wide = max(1, int(height * scale)), max(1, int(width * scale))
         return smart_resize(high, wide, self.factor, self.min_pixels, self.max_pixels)
+
+
+def within(max_side: int) -> Callable[[float, float, bool], tuple[int, int]]:
+    """Give the size rule of a model with this longest edge, but for the rounding to whole visual tokens."""
+
+    def rule(height: float, width: float, scalable: bool) -> tuple[int, int]:
+        scale = max_side / max(height, width)
+        scale = scale if scalable else min(1.0, scale)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    return rule

@@ -15,7 +15,7 @@ from ziprerank_integrations.engine.attention import Kernel, choose
 from ziprerank_integrations.engine.folder import Geometry
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, VisionTower
 from ziprerank_integrations.engine.tokens import TextEncoder
-from ziprerank_integrations.errors import CheckpointError, EngineError
+from ziprerank_integrations.errors import CheckpointError, EngineError, one_line
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def load(geometry: Geometry, device: str | None, dtype: str | None, attention: s
             older = json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))
             tokenizer.chat_template = older["chat_template"]
     except Exception as error:  # transformers and tokenizers raise many kinds
-        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {_line(error)}") from error
+        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {one_line(error)[:300]}") from error
     try:
         with _no_progress():
             loaded: Any = Qwen3VLForConditionalGeneration.from_pretrained(
@@ -104,7 +104,7 @@ def load(geometry: Geometry, device: str | None, dtype: str | None, attention: s
             model, report = loaded
             del loaded
     except Exception as error:
-        raise CheckpointError(f"{folder}: the weights cannot be loaded: {_line(error)}") from error
+        raise CheckpointError(f"{folder}: the weights cannot be loaded: {one_line(error)[:300]}") from error
     lacking = sorted(str(name) for name in (*report["missing_keys"], *report["mismatched_keys"]))
     if lacking == ["lm_head.weight"] and getattr(model.config.text_config, "tie_word_embeddings", False):
         # Tied according to the part of the configuration that transformers does not look at.
@@ -150,10 +150,6 @@ def assemble(core: Any, head: Tensor, tokenizer: Any, geometry: Geometry, kernel
         letters=head[text.letters].float().to(weight.device),
         vision_marks=frozenset(map(int, marks)),
     )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 @contextmanager

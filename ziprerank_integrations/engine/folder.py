@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ziprerank_integrations.errors import CheckpointError, require
+from ziprerank_integrations.errors import CheckpointError, one_line, require
 from ziprerank_integrations.options import check_max_side
 from ziprerank_integrations.sizes import Sizes
 
@@ -200,9 +200,7 @@ def download(model: str, *, revision: str | None, token: str | bool | None, cach
         logger.warning("downloading %s: %.1f GB, once", model, size / 1e9)
         return Path(hub.snapshot_download(model, allow_patterns=_FILES, **place))
     except Exception as error:  # the hub's client raises its own, httpx's and OS errors
-        raise CheckpointError(
-            f"{model} cannot be downloaded: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise CheckpointError(f"{model} cannot be downloaded: {one_line(error)[:300]}") from error
 
 
 def _complete(folder: Path) -> bool:

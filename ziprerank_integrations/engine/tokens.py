@@ -65,10 +65,10 @@ class TextEncoder:
         self._frame(1)
 
     def _single(self, text: str) -> int:
-        ids = self._plain.encode(text, add_special_tokens=False).ids
+        ids = self.plain(text)
         if len(ids) != 1:
             raise CheckpointError(f"the tokenizer makes {len(ids)} tokens of {text!r}; the ranking needs one")
-        return int(ids[0])
+        return ids[0]
 
     def count(self, text: str) -> int:
         """Count the tokens of a text, special tokens in it as plain characters."""
@@ -115,7 +115,7 @@ class TextEncoder:
                     images.append(len(ids))
                 ids.append(self._special[part])
             elif part:
-                ids.extend(self._plain.encode(part, add_special_tokens=False).ids)
+                ids.extend(self.plain(part))
 
     def _frame(self, pages: int) -> tuple[str, str]:
         """Give what the chat template writes before and after the text of a turn with ``pages`` images."""

@@ -19,6 +19,7 @@ import httpx
 
 from ziprerank_integrations.errors import PageError, RemoteError
 from ziprerank_integrations.prompts import LETTERS, listwise
+from ziprerank_integrations.sizes import within
 from ziprerank_integrations.training.records import RecordError, page
 from ziprerank_integrations.types import Page
 
@@ -83,13 +84,8 @@ class Teacher:
         return order
 
     def _image(self, page: Page) -> str:
-        def size(height: float, width: float, scalable: bool) -> tuple[int, int]:
-            scale = self.max_side / max(height, width)
-            scale = scale if scalable else min(1.0, scale)
-            return max(1, round(height * scale)), max(1, round(width * scale))
-
         buffer = io.BytesIO()
-        page.image(size).save(buffer, "PNG")
+        page.image(within(self.max_side)).save(buffer, "PNG")
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
     def _ask(self, body: Mapping[str, Any]) -> str:
