@@ -21,7 +21,9 @@ def runtime(folder: Path, cache_bytes: int = 2**30) -> Runtime:
 
 
 def encode(at: Runtime, pages: dict[str, Page]) -> dict[str, PageFeatures]:
-    found = at.encode(pages, at.sizes(CallOptions()), Clock(), lambda: None)
+    with at.drawing(at.sizes(CallOptions())) as drawing:
+        drawing.ask(pages)
+        found = at.encode(pages, drawing, Clock(), lambda: None, strict=True)
     return {key: value for key, value in found.items() if isinstance(value, PageFeatures)}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ziprerank_integrations import pdf, windows
@@ -57,6 +58,7 @@ class Call:
         self._model = model
         self._scorer = runtime.scorer(options)
         self._sizes = runtime.sizes(options)
+        self._drawing = runtime.drawing(self._sizes)
         self._clock = Clock()
         self._keys: dict[int, str] = {}
         self._held: dict[str, PageFeatures] = {}
@@ -82,7 +84,8 @@ class Call:
         with pdf.session(), Progress(self._options.show_progress, len(self._pages), len(plan)) as bar:
             self._bar = bar
             self._name()
-            slid, readable = self._slide(window, stride)
+            with self._drawing:
+                slid, readable = self._slide(window, stride)
         order = [readable[place] for place in slid.order]
         logits = {readable[place]: logit for place, logit in enumerate(slid.logits)}
         failed = sorted(self._failed)
@@ -117,7 +120,8 @@ class Call:
             if self._failed:
                 raise self._failed[0]
             try:
-                features = self._features([0])[0]
+                with self._drawing:
+                    features = self._features([0])[0]
             except _Unreadable as error:
                 raise self._failed[0] from error
         values = self._runtime.similarity(self._scorer, self._query, features)
@@ -140,9 +144,14 @@ class Call:
         while True:
             readable = [index for index in range(len(self._pages)) if index not in self._failed]
             self._latest.clear()
+            # What a window adds is known before the last one has run: nothing in front of that has moved.
+            plan = windows.spans(len(readable), window, stride)
+            added = iter([readable[later:start] for (start, _), (later, _) in pairwise(plan)])
 
-            def score(places: list[int], readable: list[int] = readable) -> list[float]:
-                return self._score([readable[place] for place in places])
+            def score(
+                places: list[int], readable: list[int] = readable, added: Iterator[list[int]] = added
+            ) -> list[float]:
+                return self._score([readable[place] for place in places], next(added, []))
 
             try:
                 return windows.slide(len(readable), window, stride, score), readable
@@ -160,18 +169,18 @@ class Call:
             ms={**self._clock.ms, "total": total},
         )
 
-    def _score(self, indices: list[int]) -> list[float]:
-        """Score the pages of one window, given by index, in order."""
+    def _score(self, indices: list[int], coming: list[int]) -> list[float]:
+        """Score the pages of one window, given by index, in order; ``coming`` are those the next one adds."""
         key = tuple(indices)
         if key not in self._runs:
-            self._runs[key] = self._run(indices)
+            self._runs[key] = self._run(indices, coming)
             self._bar.window()
         run = self._runs[key]
         self._latest.update(zip(indices, run.evidence, strict=True))
         return run.logits
 
-    def _run(self, indices: list[int]) -> _Run:
-        features = self._features(indices)
+    def _run(self, indices: list[int], coming: list[int]) -> _Run:
+        features = self._features(indices, coming)
         scored = self._runtime.score(self._scorer, self._query, features, self._clock)
         if not all(math.isfinite(logit) for logit in scored.logits):
             raise EngineError(
@@ -187,8 +196,11 @@ class Call:
             ]
         return _Run(scored.logits, evidence, scored.tokens_before, scored.tokens_after)
 
-    def _features(self, indices: list[int]) -> list[PageFeatures]:
-        """Give the features of a window's pages: held from the last window, cached, or from the tower."""
+    def _features(self, indices: list[int], coming: Sequence[int] = ()) -> list[PageFeatures]:
+        """Give the features of a window's pages: held from the last window, cached, or from the tower.
+
+        The pages that are ``coming`` are drawn meanwhile.
+        """
         keys = {index: self._keys[index] for index in indices}
         ready: dict[str, PageFeatures] = {}
         missing: dict[str, Page] = {}
@@ -204,9 +216,21 @@ class Call:
                     self._bar.page()
             if features is not None:
                 ready[key] = features
+                self._drawing.drop(key)
             else:
                 missing[key] = self._pages[index]
-        encoded = self._runtime.encode(missing, self._sizes, self._clock, self._bar.page)
+        self._drawing.ask(missing)
+        later = {self._keys[index]: self._pages[index] for index in coming}
+        self._drawing.ask(
+            {k: page for k, page in later.items() if k not in ready and k not in self._runtime.cache}
+        )
+        encoded = self._runtime.encode(
+            missing,
+            self._drawing,
+            self._clock,
+            self._bar.page,
+            strict=self._options.on_error == "raise",
+        )
         bad: dict[int, PageError] = {}
         for key, outcome in encoded.items():
             if isinstance(outcome, PageError):
@@ -217,8 +241,6 @@ class Call:
         # The pages that stay for the next window are held, however small the cache is.
         self._held = ready
         if bad:
-            if self._options.on_error == "raise":
-                raise bad[min(bad)]
             self._failed.update(bad)
             raise _Unreadable
         return [ready[keys[index]] for index in indices]

@@ -77,7 +77,8 @@ class Usage:
         cached: Pages whose features were found in the cache.
         tokens_before: Visual tokens of all windows before pruning.
         tokens_after: Visual tokens of all windows after pruning.
-        ms: Milliseconds by stage: ``render``, ``vision``, ``language``, ``total``.
+        ms: Milliseconds by stage: ``render`` (reading files, and waiting for pages to be drawn or decoded),
+            ``vision``, ``language``, ``total``.
     """
 
     pages: int = 0

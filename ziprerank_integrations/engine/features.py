@@ -47,6 +47,10 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: str) -> bool:
+        with self._lock:
+            return key in self._entries
+
     @property
     def nbytes(self) -> int:
         """Memory that all entries take, in bytes."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
+from ziprerank_integrations.engine.drawing import Drawing
 from ziprerank_integrations.engine.features import FeatureCache, PageFeatures
 from ziprerank_integrations.engine.preprocess import patches, pixels
 from ziprerank_integrations.engine.scorers import ListwiseScorer, Scored, Scorer
@@ -86,41 +87,63 @@ class Runtime:
         """
         return f"{page.fingerprint()}:{sizes.max_side}"
 
+    def drawing(self, sizes: Sizes) -> Drawing:
+        """Give what draws the pages of a call."""
+
+        def draw(key: str, page: Page) -> Tensor:
+            image = pixels(page, sizes, self._max_image_pixels)
+            if page.path is not None and self.key(page, sizes) != key:
+                raise PageError(page.source, "the file changed while it was read")
+            return image
+
+        return Drawing(draw)
+
     def encode(
-        self, pages: Mapping[str, Page], sizes: Sizes, clock: Clock, ready: Callable[[], None]
+        self,
+        pages: Mapping[str, Page],
+        drawing: Drawing,
+        clock: Clock,
+        ready: Callable[[], None],
+        *,
+        strict: bool,
     ) -> dict[str, PageFeatures | PageError]:
         """Bring pages through the vision tower and into the cache.
 
+        A batch enters the tower as soon as its pages are drawn, and the next pages are drawn meanwhile. What
+        is a batch depends on the pages alone, so that the same pages give the same numbers.
+
         Args:
-            pages: By key.
-            sizes: The size rule.
+            pages: By key, asked of ``drawing`` already.
+            drawing: Where their pixels come from.
             clock: Where the time goes.
             ready: Called once for each page that was drawn or decoded, or failed.
+            strict: Raise at the first page that cannot be had.
 
         Returns:
             By key, the features, or why there are none.
 
         Raises:
+            PageError: If ``strict``.
             EngineError: If the device's memory does not suffice.
         """
         found: dict[str, PageFeatures | PageError] = {}
-        drawn: dict[torch.Size, list[tuple[str, Tensor]]] = {}
-        for key, page in pages.items():
-            with clock.stage("render"):
-                try:
-                    image = pixels(page, sizes, self._max_image_pixels)
-                    if page.path is not None and self.key(page, sizes) != key:
-                        raise PageError(page.source, "the file changed while it was read")
-                    drawn.setdefault(image.shape, []).append((key, image))
-                except PageError as error:
-                    found[key] = error
+        waiting: dict[torch.Size, list[tuple[str, Tensor]]] = {}
+        for key in pages:
+            try:
+                with clock.stage("render"):
+                    image = drawing.take(key)
+            except PageError as error:
+                if strict:
+                    raise
+                found[key] = error
+            else:
+                group = waiting.setdefault(image.shape, [])
+                group.append((key, image))
+                if len(group) == self._batch(image.shape):
+                    found |= self._encode(waiting.pop(image.shape), clock)
             ready()
-        for group in drawn.values():
-            with clock.stage("vision"):
-                encoded = self._alone(lambda share, group=group: self._tower(group, share))  # type: ignore[misc]
-            for key, features in encoded.items():
-                found[key] = features
-                self.cache.put(key, features)
+        for group in waiting.values():
+            found |= self._encode(group, clock)
         return found
 
     def score(self, scorer: Scorer, query: str, pages: Sequence[PageFeatures], clock: Clock) -> Scored:
@@ -148,14 +171,25 @@ class Runtime:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def _batch(self, shape: torch.Size, share: int = 1) -> int:
+        """Give how many pages of a shape (H, W, 3) the tower takes at once."""
+        room = _PATCHES_AT_ONCE.get(self.checkpoint.device.type, 8_192) // share
+        return max(1, room // (shape[0] * shape[1] // self.checkpoint.geometry.patch**2))
+
+    def _encode(self, group: Sequence[tuple[str, Tensor]], clock: Clock) -> dict[str, PageFeatures]:
+        """Encode pages of one size and keep their features."""
+        with clock.stage("vision"):
+            found = self._alone(lambda share: self._tower(group, self._batch(group[0][1].shape, share)))
+        for key, features in found.items():
+            self.cache.put(key, features)
+        return found
+
     @torch.inference_mode()
-    def _tower(self, group: Sequence[tuple[str, Tensor]], share: int) -> dict[str, PageFeatures]:
-        """Encode pages of one size, in batches of a ``share``-th of the usual number of patches."""
+    def _tower(self, group: Sequence[tuple[str, Tensor]], batch: int) -> dict[str, PageFeatures]:
+        """Encode pages of one size, ``batch`` at a time."""
         geometry, device = self.checkpoint.geometry, self.checkpoint.device
         high, wide, _ = group[0][1].shape
         rows, columns = high // geometry.patch, wide // geometry.patch
-        room = _PATCHES_AT_ONCE.get(device.type, 8_192) // share
-        batch = max(1, room // (rows * columns))
         found: dict[str, PageFeatures] = {}
         for start in range(0, len(group), batch):
             some = group[start : start + batch]
