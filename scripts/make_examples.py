@@ -1,8 +1,8 @@
-"""Write the two PDFs of examples/data. Rerunning gives the same bytes with the same PyMuPDF.
+"""Write the three PDFs of examples/data. Rerunning gives the same bytes with the same PyMuPDF.
 
     python scripts/make_examples.py [FOLDER]
 
-The company, the library, their people and all figures are invented.
+The company, the house, the library, their people and all figures are invented.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from example_pdfs import report, slides
+from example_pdfs import house, report, slides
 
 DATA = Path(__file__).resolve().parent.parent / "examples" / "data"
 
@@ -21,6 +21,7 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     report.write(folder / "annual_report.pdf")
+    house.write(folder / "house_file.pdf")
     slides.write(folder / "library_slides.pdf")
 
 
