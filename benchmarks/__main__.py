@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,13 +17,15 @@ from benchmarks.ours import Ours
 from benchmarks.parts import Parts
 from benchmarks.plain import Plain
 from benchmarks.presets import PRESETS, build
+from benchmarks.profile import shares
 from benchmarks.scenarios import SCENARIOS, Bench
 from benchmarks.stages import stages
 from benchmarks.timing import interleave, matmul_rate
+from benchmarks.trials import Trials
 from ziprerank_integrations.engine.checkpoint import pick_device
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write a table to stdout and everything to a JSON file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="small", help="size of the model")
@@ -33,7 +36,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each way")
     parser.add_argument("--threads", type=int, help="CPU threads for torch")
     parser.add_argument("--json", type=Path, help="where the figures go")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
     device = pick_device(asked.device)
@@ -41,10 +44,10 @@ def main() -> None:
     preset = PRESETS[asked.preset]
     subject = build(preset, device, dtype, asked.attention)
     side = preset.max_side
-    bench = Bench(Plain(subject, side), Ours(subject), Parts(subject, side), side)
+    bench = Bench(Plain(subject, side), Ours(subject), Parts(subject, side), Trials(subject), side)
     rate = matmul_rate(device, dtype)
     figures: dict[str, object] = {
-        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+        "command": " ".join(["python -m benchmarks", *(sys.argv[1:] if arguments is None else arguments)]),
         "machine": _machine(device),
         "versions": {
             "python": platform.python_version(),
@@ -55,22 +58,23 @@ def main() -> None:
         "dtype": str(dtype).removeprefix("torch."),
         "matmul_flops_per_second": rate,
         "stages": stages(bench, preset, rate),
+        "profile": shares(bench),
     }
     sys.stdout.write(table.head(figures))
     scenarios: dict[str, object] = {}
     for name in asked.scenario or SCENARIOS:
-        title, make = SCENARIOS[name]
-        timed = interleave(make(bench), asked.repeats, device)
+        one = SCENARIOS[name]
+        timed = interleave(one.make(bench), asked.repeats, device, rehearse=one.rehearse)
         bench.ours.forget()
         scenarios[name] = {
-            way: {"median_s": one.median, "seconds": one.seconds, "peak_bytes": one.peak}
-            for way, one in timed.items()
+            way: {"median_s": taken.median, "seconds": taken.seconds, "peak_bytes": taken.peak}
+            for way, taken in timed.items()
         }
-        sys.stdout.write(table.scenario(title, timed))
+        sys.stdout.write(table.scenario(one.title, one.baseline, timed))
         sys.stdout.flush()
-    figures["scenarios"] = scenarios
-    if asked.json is not None:
-        asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+        # After every scenario: an hour's figures should not hang on the last one.
+        if asked.json is not None:
+            asked.json.write_text(json.dumps({**figures, "scenarios": scenarios}, indent=1) + "\n")
 
 
 def _machine(device: torch.device) -> str:
@@ -88,4 +92,5 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
 
 from benchmarks.presets import Subject
 from ziprerank_integrations import Page, Ranking
 from ziprerank_integrations.call import Call
+from ziprerank_integrations.engine.drawing import Drawing
 from ziprerank_integrations.engine.runtime import Runtime
 from ziprerank_integrations.options import CallOptions
+
+
+class InTurn(Drawing):
+    """Draws each page when it is taken, in the thread that takes it."""
+
+    def ask(self, pages: Mapping[str, Page]) -> None:
+        """Note the pages."""
+        self._asked = {**getattr(self, "_asked", {}), **pages}
+
+    def take(self, key: str) -> Tensor:
+        """Draw the page."""
+        return self._draw(key, self._asked.pop(key))
 
 
 class Ours:
@@ -22,10 +37,12 @@ class Ours:
     def __init__(self, subject: Subject, cache_bytes: int = 8 * 2**30) -> None:
         self.runtime = Runtime(subject.checkpoint, cache_bytes, 10**9)
 
-    def rank(self, query: str, pages: Sequence[Page], **options: float) -> Ranking:
-        """Rank pages with the options of a call."""
-        call = CallOptions(**options)  # type: ignore[arg-type]
-        return Call(self.runtime, call, query, pages, "benchmark").rank(None)
+    def rank(self, query: str, pages: Sequence[Page], *, in_turn: bool = False, **options: float) -> Ranking:
+        """Rank pages with the options of a call; ``in_turn`` draws each page only when it is needed."""
+        call = Call(self.runtime, CallOptions(**options), query, pages, "benchmark")  # type: ignore[arg-type]
+        if in_turn:
+            call._drawing = InTurn(call._drawing._draw)
+        return call.rank(None)
 
     def forget(self) -> None:
         """Empty the cache."""

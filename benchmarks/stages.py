@@ -16,6 +16,7 @@ from ziprerank_integrations import Page
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.preprocess import patches, pixels
 from ziprerank_integrations.engine.pruning import select_tokens
+from ziprerank_integrations.engine.runtime import _PATCHES_AT_ONCE
 from ziprerank_integrations.engine.sequence import build
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.prompts import listwise
@@ -54,7 +55,7 @@ def stages(bench: Bench, preset: Preset, rate: float, repeats: int = 5) -> dict[
     high, wide = batch.shape[1] // 16, batch.shape[2] // 16
     cut = measure("preprocess", lambda: patches(torch.stack(drawn).to(device), checkpoint.geometry))
     tokens = high * wide // 4
-    step = max(1, (8_192 if device.type == "cpu" else 65_536) // (high * wide))
+    step = max(1, _PATCHES_AT_ONCE[device.type] // (high * wide))
     parts = cut.split(step)
     encoded = measure(
         "vision",

@@ -35,20 +35,24 @@ class Way:
     Attributes:
         run: Does it.
         before: Called before each run, not timed (to empty a cache, say).
+        times: How many times the work is to be done. One is timed: nothing of it helps the next.
     """
 
     run: Callable[[], object]
     before: Callable[[], object] = lambda: None
+    times: int = 1
 
 
-def interleave(ways: Mapping[str, Way], repeats: int, device: torch.device) -> dict[str, Timed]:
-    """Run all ways in turn, ``repeats`` times, after one untimed run of each.
+def interleave(
+    ways: Mapping[str, Way], repeats: int, device: torch.device, *, rehearse: bool = True
+) -> dict[str, Timed]:
+    """Run all ways in turn, ``repeats`` times, after one untimed run of each unless told not to rehearse.
 
     A machine that slows down for a while slows all ways down, so their ratio holds better than their times.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     peaks = dict.fromkeys(ways, 0)
-    for round_ in range(repeats + 1):
+    for round_ in range(0 if rehearse else 1, repeats + 1):
         for name, way in ways.items():
             way.before()
             _settle(device)
@@ -57,7 +61,7 @@ def interleave(ways: Mapping[str, Way], repeats: int, device: torch.device) -> d
             way.run()
             _settle(device)
             if round_:
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append((time.perf_counter() - begin) * way.times)
                 peaks[name] = max(peaks[name], _peak(device) - held)
     return {name: Timed(seconds[name], peaks[name]) for name in ways}
 

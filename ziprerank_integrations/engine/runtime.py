@@ -179,15 +179,16 @@ class Runtime:
     def _encode(self, group: Sequence[tuple[str, Tensor]], clock: Clock) -> dict[str, PageFeatures]:
         """Encode pages of one size and keep their features."""
         with clock.stage("vision"):
-            found = self._alone(lambda share: self._tower(group, self._batch(group[0][1].shape, share)))
+            found = self._alone(lambda share: self._tower(group, share))
         for key, features in found.items():
             self.cache.put(key, features)
         return found
 
     @torch.inference_mode()
-    def _tower(self, group: Sequence[tuple[str, Tensor]], batch: int) -> dict[str, PageFeatures]:
-        """Encode pages of one size, ``batch`` at a time."""
+    def _tower(self, group: Sequence[tuple[str, Tensor]], share: int) -> dict[str, PageFeatures]:
+        """Encode pages of one size, a ``share``-th of the usual batch at a time."""
         geometry, device = self.checkpoint.geometry, self.checkpoint.device
+        batch = self._batch(group[0][1].shape, share)
         high, wide, _ = group[0][1].shape
         rows, columns = high // geometry.patch, wide // geometry.patch
         found: dict[str, PageFeatures] = {}
