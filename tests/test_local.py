@@ -178,7 +178,7 @@ def test_pdfs_of_any_length_are_ranked_without_holding_all_pages(
     assert sorted(item.page.number or 0 for item in ranking) == list(range(1, n + 1))
     scores = [item.score for item in ranking]
     assert all(a > b > 0 for a, b in itertools.pairwise(scores)) and scores[0] <= 1
-    assert len(alive) == n and most <= 20
+    assert len(alive) == n and most <= 30  # a window, and what the next one adds
 
 
 def test_a_progress_bar_is_drawn_on_stderr_and_only_when_asked(
