@@ -30,6 +30,7 @@ from scripts.tiny import (
     library,
     ranking,
     seeing,
+    temper,
     tokens,
 )
 from scripts.tiny.lexis import Lexis
@@ -151,8 +152,9 @@ class Workshop:
         )
 
     def rank(self, trainee: ranking.Trainee, known: Shelf, held: Shelf) -> None:
-        """Gauges the circuit, and says how it does on held-out documents."""
+        """Gauges and tempers the circuit, and says how it does on held-out documents."""
         gauges.train(trainee, known, content, self.state / "gauges.pt", RANKING * self.minutes, self.seed)
+        LOG.info("temperature %.2f", temper.temper(trainee, known, content))
         LOG.info("Recall@1 on unseen documents: %s", ranking.validate(trainee, held, content, 60))
 
     def ship(
