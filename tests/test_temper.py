@@ -1,0 +1,19 @@
+"""Tempering finds how sure the logits should have been."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scripts.tiny.temper import best
+
+
+@pytest.mark.parametrize("scale", [1.0, 6.0])
+def test_the_temperature_of_overconfident_logits_is_found(scale: float) -> None:
+    torch.manual_seed(0)
+    seen = []
+    for _ in range(600):
+        logits = torch.randn(12) * 2
+        answer = int(torch.multinomial(logits.softmax(0), 1))
+        seen.append((logits * scale, answer))
+    assert best(seen) == pytest.approx(scale, rel=0.15)
