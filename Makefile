@@ -13,7 +13,7 @@ MINUTES ?= 130
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
-.PHONY: help demo serve test soak bench tiny lint format clean
+.PHONY: help demo serve test soak bench notebooks tiny lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make serve   put the bundled model behind HTTP on 127.0.0.1:$(PORT)"
 	@echo "make test    run the test suite"
 	@echo "make bench   the engine's speed beside the plain way's; BENCH='--preset 8b' on a GPU"
+	@echo "make notebooks  run the notebooks of examples/ and save them with their outputs"
 	@echo "make tiny    train the bundled model from nothing (hours; can be stopped and goes on)"
 	@echo "make soak    the long load and fault tests; figures go to benchmarks/soak.md"
 	@echo "make lint    ruff and mypy"
@@ -50,6 +51,9 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)
+
+notebooks: $(STAMP)
+	$(BIN)/python scripts/run_notebooks.py
 
 tiny: $(STAMP)
 	$(BIN)/python -m scripts.tiny.train --minutes $(MINUTES)
