@@ -10,7 +10,6 @@ import pytest
 
 from tests.conftest import picture
 from ziprerank_integrations import Page, PageError, ZipReranker
-from ziprerank_integrations.sizes import within
 
 
 @pytest.mark.parametrize("interaction", ["prompt", "query", "contextual"])
@@ -28,8 +27,8 @@ def test_the_map_is_what_pruning_chooses_by(small: ZipReranker, interaction: str
 def test_the_picture_glows_where_the_map_is_high(small: ZipReranker, tmp_path: Path) -> None:
     page = Page.from_text("harbour " * 60)
     found = small.explain("harbour", page)
-    image = np.asarray(found.overlay()).astype(int)
-    plain = np.asarray(page.image(within(512))).astype(int)
+    image = np.asarray(found.overlay(share=0.5)).astype(int)
+    plain = np.asarray(page.image(512)).astype(int)
     assert image.shape == plain.shape
     changed = np.abs(image - plain).sum(-1)
     rows, columns = found.similarity.shape
@@ -37,8 +36,13 @@ def test_the_picture_glows_where_the_map_is_high(small: ZipReranker, tmp_path: P
     order = np.argsort(found.similarity.ravel())
     third = len(order) // 3
     assert cells.ravel()[order[-third:]].mean() > 3 * cells.ravel()[order[:third]].mean()
+    less = np.abs(np.asarray(found.overlay()).astype(int) - plain).sum(-1)
+    assert (less > 0).mean() < (changed > 0).mean() and less.max() > 100
     found.save(tmp_path / "why.png")
     assert (tmp_path / "why.png").stat().st_size > 1000
+    for share in (0, 1.5):
+        with pytest.raises(ValueError, match="share"):
+            found.overlay(share)
 
 
 def test_what_cannot_be_explained(small: ZipReranker, make_pdf: Callable[..., Path]) -> None:

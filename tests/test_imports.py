@@ -27,7 +27,7 @@ MAY = {
     "options": {"prompts", "errors"},
     "progress": set(),
     "report": {"types", "errors", "page", "fonts", "overlays", "sizes"},
-    "overlays": {"types", "sizes"},
+    "overlays": {"types"},
     "explanation": {"types"},
     "engine": {*LEAVES, *PAGES, "types", "options", "engine"},
     "call": {*LEAVES, *PAGES, "types", "options", "progress", "explanation", "engine"},

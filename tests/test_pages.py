@@ -155,6 +155,14 @@ def test_a_pdf_page_is_drawn_at_the_exact_size(
         file.render(4, 32, 32)
 
 
+def test_a_longest_edge_draws_pdf_pages_and_shrinks_images(make_pdf: Callable[..., Path]) -> None:
+    assert max(Page.from_pdf(make_pdf(1))[0].image(1500).size) == 1500
+    photo = Page.from_image(Image.new("RGB", (400, 200)))
+    assert photo.image(100).size == (100, 50) and photo.image(4000).size == (400, 200)
+    with pytest.raises(ValueError, match="at least 1 pixel"):
+        photo.image(0)
+
+
 @pytest.mark.parametrize("library", ["pymupdf", "pdfium"])
 def test_labels_are_the_files_own(
     make_pdf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, library: str

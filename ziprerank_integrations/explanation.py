@@ -33,12 +33,22 @@ class Explanation:
     interaction: str
     max_side: int
 
-    def overlay(self) -> Image.Image:
-        """Give the page as the model saw it under a heat map: the warmer, the more alike."""
+    def overlay(self, share: float = 0.1) -> Image.Image:
+        """Give the page as the model saw it under a heat map: the warmer, the more alike.
+
+        Args:
+            share: How much of the page glows at all, in (0, 1]; by default the tenth that is most alike.
+
+        Raises:
+            ValueError: If ``share`` is out of its range.
+            PageError: If the page cannot be had any more.
+        """
         from ziprerank_integrations import overlays
 
-        return overlays.heat(self.page, self.similarity, self.max_side)
+        if not 0 < share <= 1:
+            raise ValueError(f"share must be in (0, 1], not {share!r}")
+        return overlays.heat(self.page, self.similarity, self.max_side, share)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], share: float = 0.1) -> None:
         """Save the overlay; the ending of ``path`` chooses the format."""
-        self.overlay().save(path)
+        self.overlay(share).save(path)

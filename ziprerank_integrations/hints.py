@@ -81,7 +81,7 @@ class DocumentPage(Page):
         with told(self.name, lambda: self.tried):
             return super().fingerprint()
 
-    def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
+    def image(self, size: SizeRule | int | None = None, max_pixels: int | None = None) -> Image.Image:
         """See `Page.image`."""
         with told(self.name, lambda: self.tried):
             return super().image(size, max_pixels)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ziprerank_integrations.sizes import within
 from ziprerank_integrations.types import Evidence, Page
 
 _GLOW = (255, 120, 0)
@@ -14,7 +13,7 @@ _VEIL_STRENGTH = 0.8
 
 
 def heat(
-    page: Page, similarity: np.ndarray[tuple[int, int], np.dtype[np.float32]], max_side: int
+    page: Page, similarity: np.ndarray[tuple[int, int], np.dtype[np.float32]], max_side: int, share: float
 ) -> Image.Image:
     """Lay a heat map over a page: the parts that resemble the question most glow.
 
@@ -22,6 +21,7 @@ def heat(
         page: The page.
         similarity: (rows, columns) one value for each visual token; the grid covers the page whole.
         max_side: The longest edge in pixels at which the page entered the model.
+        share: How much of the page glows at all, in (0, 1].
 
     Returns:
         An RGB image of the page's size.
@@ -29,11 +29,12 @@ def heat(
     Raises:
         PageError: If the page cannot be had.
     """
-    image = page.image(within(max_side))
+    image = page.image(max_side)
     # By rank rather than by value: cosines lie close together, and what is kept depends on their order alone.
     order = similarity.ravel().argsort(kind="stable").argsort(kind="stable")
-    share = (order / max(1, order.size - 1)).reshape(similarity.shape)
-    glow = Image.fromarray((255 * np.clip(share * 2 - 1, 0, 1) ** 2).astype(np.uint8))
+    glowing = max(1, round(share * order.size))
+    strength = np.clip((order - order.size + glowing + 1) / glowing, 0, 1).reshape(similarity.shape)
+    glow = Image.fromarray((255 * strength**2).astype(np.uint8))
     mask = glow.resize(image.size, Image.Resampling.BICUBIC).point(lambda value: value * 0.6)
     return Image.composite(Image.new("RGB", image.size, _GLOW), image, mask)
 

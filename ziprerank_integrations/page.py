@@ -80,16 +80,22 @@ class Page:
         """Name the page's content (a hex digest). Raises `PageError` where the content cannot be read."""
         return self.origin.fingerprint()
 
-    def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
+    def image(self, size: SizeRule | int | None = None, max_pixels: int | None = None) -> Image.Image:
         """Decode or render the page as an RGB `PIL.Image.Image`.
 
         Args:
-            size: ``(height, width, scalable) -> (height, width)`` in pixels; None keeps the page's own size.
+            size: The longest edge in pixels, to which PDF pages and text are drawn and larger images shrunk;
+                or a rule ``(height, width, scalable) -> (height, width)``; None keeps the page's own size.
             max_pixels: Refuse an image of more pixels than this; None leaves only Pillow's own limit.
 
         Raises:
             PageError: If the page cannot be read or is too large.
+            ValueError: If the longest edge is less than a pixel.
         """
+        if isinstance(size, int):
+            from ziprerank_integrations.sizes import within
+
+            size = within(size)
         return self.origin.image(size, max_pixels)
 
     @staticmethod

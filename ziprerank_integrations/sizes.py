@@ -58,7 +58,13 @@ class Sizes:
 
 
 def within(max_side: int) -> Callable[[float, float, bool], tuple[int, int]]:
-    """Give the size rule of a model with this longest edge, but for the rounding to whole visual tokens."""
+    """Give the size rule of a model with this longest edge, but for the rounding to whole visual tokens.
+
+    Raises:
+        ValueError: If ``max_side`` is less than 1.
+    """
+    if max_side < 1:
+        raise ValueError(f"the longest edge must be at least 1 pixel, not {max_side}")
 
     def rule(height: float, width: float, scalable: bool) -> tuple[int, int]:
         scale = max_side / max(height, width)
