@@ -66,7 +66,7 @@ def read(reader: Reader, pixels: NDArray[np.uint8], scale: float) -> tuple[Tenso
         (levels, cells, 4 x width).
     """
     hidden: list[Tensor] = []
-    _, merged = reader.encode(torch.from_numpy(np.ascontiguousarray(pixels))[None], hidden)
+    _, merged = reader.encode(torch.from_numpy(np.array(pixels))[None], hidden)
     levels = torch.stack([states.reshape(merged.shape[1], -1) for states in hidden])
     return merged[0] * scale, levels
 
