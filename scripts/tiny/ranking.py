@@ -120,9 +120,9 @@ def validate(
     content: Contents,
     lists: int,
     seed: int = 1,
-    cells: Sequence[tuple[int, float]] = ((8, 1.0), (20, 1.0), (8, 0.25), (20, 0.25)),
+    cells: Sequence[tuple[int, float]] = ((8, 0.25), (20, 0.25)),
 ) -> dict[str, float]:
-    """Recall@1 by number of pages and keep ratio."""
+    """Recall@1 by number of pages and keep ratio; 20 large pages in full take this code minutes a list."""
     result = {}
     for count, keep in cells:
         draw = random.Random(seed)

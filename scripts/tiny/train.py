@@ -155,7 +155,7 @@ class Workshop:
         """Gauges and tempers the circuit, and says how it does on held-out documents."""
         gauges.train(trainee, known, content, self.state / "gauges.pt", RANKING * self.minutes, self.seed)
         LOG.info("temperature %.2f", temper.temper(trainee, known, content))
-        LOG.info("Recall@1 on unseen documents: %s", ranking.validate(trainee, held, content, 60))
+        LOG.info("Recall@1 on unseen documents: %s", ranking.validate(trainee, held, content, 40))
 
     def ship(
         self, reader: Reader, trainee: ranking.Trainee, scale: float, folder: Path, figures: str
