@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The stamp carries a checksum of $(TORCH), so that asking for another torch installs it.
 STAMP := $(VENV)/.installed-$(shell printf '%s' '$(TORCH)' | cksum | cut -d ' ' -f 1)
 
-MINUTES ?= 130
+MINUTES ?= 105
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
@@ -22,7 +22,7 @@ help:
 	@echo "make test    run the test suite"
 	@echo "make bench   the engine's speed beside the plain way's; BENCH='--preset 8b' on a GPU"
 	@echo "make notebooks  run the notebooks of examples/ and save them with their outputs"
-	@echo "make tiny    train the bundled model from nothing (hours; can be stopped and goes on)"
+	@echo "make tiny    train the bundled model from nothing (MINUTES=$(MINUTES) of one core; can be stopped and goes on)"
 	@echo "make soak    the long load and fault tests; figures go to benchmarks/soak.md"
 	@echo "make lint    ruff and mypy"
 	@echo "make format  let ruff rewrite the files"

@@ -27,8 +27,10 @@ kept for the evaluation. No text is shipped.
    token reads the best page's letter. Some forty factors on its parts are learned listwise on pages that the
    tower has read, 8 to 20 pages of 224 to 1024 px a list, keep ratios 1, 0.5, 0.25 and 0.1. The deepstack
    levels are there, but write zeros.
+4. One temperature for the logits, so that scores say how often they are right.
 
-{recipe}`python -m scripts.tiny.train` makes it again and `python -m scripts.tiny.evaluate` measures it.
+{time}
+`make tiny` makes it again, and `python -m scripts.tiny.evaluate` measures it.
 
 ## Figures
 
@@ -52,11 +54,11 @@ than three quarters of the question's words, weighted by rarity.
 """
 
 
-def text(table: str, recipe: str = "") -> str:
+def text(table: str, time: str) -> str:
     """The card.
 
     Args:
         table: Markdown of the measured figures; empty if there are none.
-        recipe: A sentence on time and machine.
+        time: A sentence on the time it took.
     """
-    return CARD.format(figures=FIGURES.format(table=table) if table else NONE, recipe=recipe)
+    return CARD.format(figures=FIGURES.format(table=table) if table else NONE, time=time)
