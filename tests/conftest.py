@@ -9,6 +9,8 @@ from pathlib import Path
 
 # What is tested is the CPU's arithmetic, to 1e-4; on a GPU the default would be bfloat16.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Haystack would report every pipeline to its makers.
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 import pymupdf
 import pytest

@@ -1,4 +1,4 @@
-"""``ziprerank serve`` as a process, and the README's lines about it, pasted."""
+"""``ziprerank serve`` as a process, and the guide's lines about it, pasted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from tests.serving import TIMEOUT, until
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-c", "import sys; from ziprerank_integrations.cli import main; sys.exit(main())"]
 COMMAND += ["serve"]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("## Behind HTTP")[2].partition("\n## ")[0]
-CURLS = re.findall(r"^curl (?:.*\\\n)*.*", SECTION, re.MULTILINE)
+GUIDE = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
+CURLS = re.findall(r"^curl (?:.*\\\n)*.*", GUIDE, re.MULTILINE)
 
 
 @contextmanager
@@ -61,7 +60,7 @@ def address() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("line", CURLS)
-def test_the_readmes_lines_work_when_pasted(address: str, line: str) -> None:
+def test_the_guides_lines_work_when_pasted(address: str, line: str) -> None:
     assert "http://127.0.0.1:8000" in line
     pasted = line.replace("http://127.0.0.1:8000", address)
     done = subprocess.run(
@@ -77,7 +76,7 @@ def test_the_readmes_lines_work_when_pasted(address: str, line: str) -> None:
         assert answer["status"] in ("ready", "alive")
 
 
-def test_the_readme_has_such_lines() -> None:
+def test_the_guide_has_such_lines() -> None:
     assert sum("/v1/rerank " in line for line in CURLS) >= 1
     assert sum("/v1/rerank/pdf " in line for line in CURLS) >= 1
 
