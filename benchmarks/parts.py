@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from benchmarks import material
 from benchmarks.ours import Ours
 from benchmarks.presets import Subject
-from benchmarks.timing import Way
+from benchmarks.timing import Way, quiet
 from ziprerank_integrations import Page
 from ziprerank_integrations.engine.preprocess import from_image, patches, pixels
 from ziprerank_integrations.engine.runtime import _PATCHES_AT_ONCE
@@ -50,7 +49,7 @@ class Parts:
             "plain": Way(
                 lambda: stock(images, return_tensors="pt", do_resize=False)["pixel_values"].to(self.device)
             ),
-            "bytes to the device, cut there": Way(_quiet(ours)),
+            "bytes to the device, cut there": Way(quiet(ours)),
         }
 
     def ahead(self, ours: Ours, scans: int = 40) -> dict[str, Way]:
@@ -80,8 +79,8 @@ class Parts:
             ]
 
         return {
-            "plain": Way(_quiet(lambda: visual(twice.to(visual.dtype), grid_thw=grid))),
-            "dense batch": Way(_quiet(ours)),
+            "plain": Way(quiet(lambda: visual(twice.to(visual.dtype), grid_thw=grid))),
+            "dense batch": Way(quiet(ours)),
         }
 
     def language(self, tokens: int) -> dict[str, Way]:
@@ -107,10 +106,10 @@ class Parts:
             return self._subject.checkpoint.letters @ hidden.float()
 
         return {
-            "plain": Way(_quiet(lambda: run(0))),
-            "and logits of one position": Way(_quiet(lambda: run(1))),
-            "and no key/value cache": Way(_quiet(lambda: run(1, use_cache=False))),
-            "ours: and the last layer for one position": Way(_quiet(ours)),
+            "plain": Way(quiet(lambda: run(0))),
+            "and logits of one position": Way(quiet(lambda: run(1))),
+            "and no key/value cache": Way(quiet(lambda: run(1, use_cache=False))),
+            "ours: and the last layer for one position": Way(quiet(ours)),
         }
 
 
@@ -122,11 +121,3 @@ def _scans(count: int) -> list[bytes]:
         image.save(stream, "JPEG", quality=85)
         found.append(stream.getvalue())
     return found
-
-
-def _quiet(run: Callable[[], Any]) -> Callable[[], Any]:
-    @torch.inference_mode()
-    def quiet() -> Any:
-        return run()
-
-    return quiet

@@ -43,6 +43,16 @@ class Way:
     times: int = 1
 
 
+def quiet(run: Callable[[], object]) -> Callable[[], object]:
+    """Give the same work without the bookkeeping of gradients."""
+
+    @torch.inference_mode()
+    def without() -> object:
+        return run()
+
+    return without
+
+
 def interleave(
     ways: Mapping[str, Way], repeats: int, device: torch.device, *, rehearse: bool = True
 ) -> dict[str, Timed]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.presets import Subject
-from benchmarks.timing import Way
+from benchmarks.timing import Way, quiet
 from ziprerank_integrations.engine.qwen3vl import LanguageModel
 
 LENGTHS = (1_218, 1_164, 1_240, 1_190)  # of windows at keep 0.25: every question's is another
@@ -37,7 +37,7 @@ class Trials:
         def over(forward: Callable[..., Any]) -> Callable[[], Any]:
             return lambda: [forward(embeddings, places, none, []) for embeddings, places in sequences]
 
-        return {"plain": Way(_quiet(over(self._language.last))), "compiled": Way(_quiet(over(compiled)))}
+        return {"plain": Way(quiet(over(self._language.last))), "compiled": Way(quiet(over(compiled)))}
 
     def packed(self) -> dict[str, Way]:
         """Two windows of different questions one after the other, and as one batch of two."""
@@ -49,8 +49,8 @@ class Trials:
             return [self._language.last(embeddings, places, none, []) for _ in range(2)]
 
         return {
-            "plain": Way(_quiet(one_by_one)),
-            "as one batch": Way(_quiet(lambda: _together(self._language, both, places))),
+            "plain": Way(quiet(one_by_one)),
+            "as one batch": Way(quiet(lambda: _together(self._language, both, places))),
         }
 
     def _sequence(self, length: int) -> tuple[Tensor, Tensor]:
@@ -68,11 +68,3 @@ def _together(language: LanguageModel, both: Tensor, places: Tensor) -> Tensor:
         hidden, _ = language._layer(layer, hidden, angles, None, last_only=number == len(layers) - 1)
     found: Tensor = language._decoder.norm(hidden)[:, -1]
     return found
-
-
-def _quiet(run: Callable[[], Any]) -> Callable[[], Any]:
-    @torch.inference_mode()
-    def quiet() -> Any:
-        return run()
-
-    return quiet

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def test_what_is_dropped_is_not_drawn() -> None:
         return torch.zeros(1)
 
     page = Page.from_image(picture(1, (64, 64)))
-    with Drawing(draw) as drawing:
+    with closing(Drawing(draw)) as drawing:
         drawing.ask({"a": page, "b": page, "c": page})
         drawing.ask({"a": page})
         drawing.drop("b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def runtime(folder: Path, cache_bytes: int = 2**30) -> Runtime:
 
 
 def encode(at: Runtime, pages: dict[str, Page]) -> dict[str, PageFeatures]:
-    with at.drawing(at.sizes(CallOptions())) as drawing:
+    with closing(at.drawing(at.sizes(CallOptions()))) as drawing:
         drawing.ask(pages)
         found = at.encode(pages, drawing, Clock(), lambda: None, strict=True)
     return {key: value for key, value in found.items() if isinstance(value, PageFeatures)}

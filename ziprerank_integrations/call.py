@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -84,7 +85,7 @@ class Call:
         with pdf.session(), Progress(self._options.show_progress, len(self._pages), len(plan)) as bar:
             self._bar = bar
             self._name()
-            with self._drawing:
+            with closing(self._drawing):
                 slid, readable = self._slide(window, stride)
         order = [readable[place] for place in slid.order]
         logits = {readable[place]: logit for place, logit in enumerate(slid.logits)}
@@ -120,7 +121,7 @@ class Call:
             if self._failed:
                 raise self._failed[0]
             try:
-                with self._drawing:
+                with closing(self._drawing):
                     features = self._features([0])[0]
             except _Unreadable as error:
                 raise self._failed[0] from error

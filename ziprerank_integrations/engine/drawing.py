@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 
 from torch import Tensor
 
@@ -55,14 +54,3 @@ class Drawing:
         self._drawn.clear()
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def __enter__(self) -> Drawing:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
