@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.presets import PRESETS, Preset, build
 from ziprerank_integrations.engine import qwen3vl
-from ziprerank_integrations.engine.runtime import _PATCHES_AT_ONCE
+from ziprerank_integrations.engine.runtime import batch_size
 
 PROMPT = 340  # tokens of a window's text
 
@@ -86,7 +86,7 @@ def count(preset: Preset, dtype: torch.dtype, rows: int = 32, columns: int = 23)
     tokens, width = rows * columns, preset.text[1]
     found["page"] = tokens * width * dtype.itemsize * (1 + len(preset.vision[4]))
     with mock.patch.object(qwen3vl, "attend", fused):
-        batch = max(1, min(20, _PATCHES_AT_ONCE["cuda"] // (4 * tokens)))
+        batch = min(20, batch_size("cuda", 4 * tokens))
         with Ledger() as ledger:
             patches = torch.empty(batch, 4 * tokens, 768, device=meta)
             checkpoint.vision(patches, 2 * rows, 2 * columns)

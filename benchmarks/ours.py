@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -17,9 +17,13 @@ from ziprerank_integrations.options import CallOptions
 class InTurn(Drawing):
     """Draws each page when it is taken, in the thread that takes it."""
 
+    def __init__(self, draw: Callable[[str, Page], Tensor]) -> None:
+        super().__init__(draw)
+        self._asked: dict[str, Page] = {}
+
     def ask(self, pages: Mapping[str, Page]) -> None:
         """Note the pages."""
-        self._asked = {**getattr(self, "_asked", {}), **pages}
+        self._asked.update(pages)
 
     def take(self, key: str) -> Tensor:
         """Draw the page."""

@@ -16,7 +16,7 @@ from benchmarks.presets import Subject
 from benchmarks.timing import Way, quiet
 from ziprerank_integrations import Page
 from ziprerank_integrations.engine.preprocess import from_image, patches, pixels
-from ziprerank_integrations.engine.runtime import _PATCHES_AT_ONCE
+from ziprerank_integrations.engine.runtime import batch_size
 
 
 class Parts:
@@ -71,7 +71,7 @@ class Parts:
         # The stock tower wants each pixel twice, once for each frame of its temporal patch.
         twice = cut.unflatten(-1, (3, 1, 256)).expand(-1, -1, 3, 2, 256).flatten(2).flatten(0, 1)
         grid = torch.tensor([[1, self.rows, self.columns]] * len(cut), device=cut.device)
-        step = max(1, _PATCHES_AT_ONCE[self.device.type] // (self.rows * self.columns))
+        step = batch_size(self.device.type, self.rows * self.columns)
 
         def ours() -> Any:
             return [

@@ -16,7 +16,7 @@ from ziprerank_integrations import Page
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.preprocess import patches, pixels
 from ziprerank_integrations.engine.pruning import select_tokens
-from ziprerank_integrations.engine.runtime import _PATCHES_AT_ONCE
+from ziprerank_integrations.engine.runtime import batch_size
 from ziprerank_integrations.engine.sequence import build
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.prompts import listwise
@@ -55,8 +55,7 @@ def stages(bench: Bench, preset: Preset, rate: float, repeats: int = 5) -> dict[
     high, wide = batch.shape[1] // 16, batch.shape[2] // 16
     cut = measure("preprocess", lambda: patches(torch.stack(drawn).to(device), checkpoint.geometry))
     tokens = high * wide // 4
-    step = max(1, _PATCHES_AT_ONCE[device.type] // (high * wide))
-    parts = cut.split(step)
+    parts = cut.split(batch_size(device.type, high * wide))
     encoded = measure(
         "vision",
         lambda: [checkpoint.vision(part, high, wide) for part in parts],

@@ -51,6 +51,12 @@ class Canvas:
         self.page.insert_text((self.left, self.y), text, fontsize=size, fontname=font, color=color)
         self.y += size * 0.45
 
+    def title(self, text: str) -> None:
+        """Write a page's title with a rule below it."""
+        self.line(text, 24, SANS_BOLD, BLUE)
+        self.page.draw_line((self.left, self.y), (self.right, self.y), color=RULE, width=1)
+        self.y += 12
+
     def text(
         self, text: str, size: float = 12, font: str = REGULAR, indent: float = 0, gap: float = 0.8
     ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pymupdf
 from PIL import Image
 
-from example_pdfs.canvas import BLUE, GREY, RULE, SANS, SANS_BOLD, Canvas, save
+from example_pdfs.canvas import BLUE, GREY, SANS, SANS_BOLD, Canvas, save
 from example_pdfs.house_text import CHARGES, CHARGES_PAGE, PAGES, SCANS
 
 LEFT, RIGHT = 68.0, 527.0
@@ -51,9 +51,7 @@ def _cover(page: pymupdf.Page) -> None:
 def _typed(page: pymupdf.Page, number: int) -> None:
     title, parts = PAGES[number]
     canvas = Canvas(page, LEFT, RIGHT, 70)
-    canvas.line(title, 24, SANS_BOLD, BLUE)
-    page.draw_line((LEFT, canvas.y), (RIGHT, canvas.y), color=RULE, width=1)
-    canvas.y += 12
+    canvas.title(title)
     for part in parts:
         if part.startswith("# "):
             canvas.y += 12

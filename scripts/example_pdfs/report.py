@@ -51,9 +51,7 @@ def write(path: Path) -> None:
     for number, (title, parts) in enumerate(PAGES, start=2):
         page = document.new_page(width=595, height=842)
         canvas = Canvas(page, LEFT, RIGHT, 70)
-        canvas.line(title, 24, SANS_BOLD, BLUE)
-        page.draw_line((LEFT, canvas.y), (RIGHT, canvas.y), color=RULE, width=1)
-        canvas.y += 12
+        canvas.title(title)
         for part in parts:
             if part.startswith("# "):
                 canvas.y += 15

@@ -28,6 +28,17 @@ _SCORERS = {"listwise": ListwiseScorer}
 _PATCHES_AT_ONCE = {"cpu": 8_192, "cuda": 65_536}
 
 
+def batch_size(device: str, patches: int, share: int = 1) -> int:
+    """Give how many pages the vision tower takes at once.
+
+    Args:
+        device: The type of the device: ``cpu``, ``cuda`` …
+        patches: Patches of a page.
+        share: Into how many parts the usual batch is divided, where memory is short.
+    """
+    return max(1, _PATCHES_AT_ONCE.get(device, _PATCHES_AT_ONCE["cpu"]) // share // patches)
+
+
 class Clock:
     """Adds up what the stages of a call take, in milliseconds."""
 
@@ -173,8 +184,8 @@ class Runtime:
 
     def _batch(self, shape: torch.Size, share: int = 1) -> int:
         """Give how many pages of a shape (H, W, 3) the tower takes at once."""
-        room = _PATCHES_AT_ONCE.get(self.checkpoint.device.type, 8_192) // share
-        return max(1, room // (shape[0] * shape[1] // self.checkpoint.geometry.patch**2))
+        count = shape[0] * shape[1] // self.checkpoint.geometry.patch**2
+        return batch_size(self.checkpoint.device.type, count, share)
 
     def _encode(self, group: Sequence[tuple[str, Tensor]], clock: Clock) -> dict[str, PageFeatures]:
         """Encode pages of one size and keep their features."""
