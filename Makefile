@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`. Both make the environment if there is none.
+# `make demo` and `make test` are the two main commands. Both create the environment if there is none.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
@@ -6,32 +6,33 @@ PORT ?= 8000
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# The stamp carries a checksum of $(TORCH), so that asking for another torch installs it.
+# The stamp has a checksum of $(TORCH) in its name, so that another version of torch is installed.
 STAMP := $(VENV)/.installed-$(shell printf '%s' '$(TORCH)' | cksum | cut -d ' ' -f 1)
 
 MINUTES ?= 105
+JOBS ?= 2
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
-.PHONY: help demo serve test soak bench notebooks tiny lint format clean
+.PHONY: help demo serve test quick soak bench notebooks tiny lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    rank the pages of $(DEMO_PDF) and save ranking.png"
-	@echo "make serve   put the bundled model behind HTTP on 127.0.0.1:$(PORT)"
-	@echo "make test    run the test suite"
-	@echo "make bench   the engine's speed beside the plain way's; BENCH='--preset 8b' on a GPU"
-	@echo "make notebooks  run the notebooks of examples/ and save them with their outputs"
-	@echo "make tiny    train the bundled model from nothing (MINUTES=$(MINUTES) of one core; can be stopped and goes on)"
-	@echo "make soak    the long load and fault tests; figures go to benchmarks/soak.md"
-	@echo "make lint    ruff and mypy"
-	@echo "make format  let ruff rewrite the files"
+	@echo "make serve   serve the bundled model over HTTP on 127.0.0.1:$(PORT)"
+	@echo "make test    run all tests except the soak tests"
+	@echo "make quick   run the tests that are not slow, on $(JOBS) processes (JOBS=$(JOBS))"
+	@echo "make bench   compare the engine's speed with the baseline's; BENCH='--preset 8b' on a GPU"
+	@echo "make notebooks  run the notebooks of examples/ and save their outputs"
+	@echo "make tiny    train the bundled model from scratch (MINUTES=$(MINUTES) on one core; can be stopped and continued)"
+	@echo "make soak    run the long load and fault tests; figures are written to benchmarks/soak.md"
+	@echo "make lint    run ruff and mypy"
+	@echo "make format  format the code with ruff"
 	@echo "make clean   remove the environment and everything generated"
 	@echo "Variables: PYTHON=$(PYTHON) TORCH='$(TORCH)' VENV=$(VENV) PORT=$(PORT)"
 
-# xargs splits $(TORCH) into words, so that it may carry options (TORCH='torch --index-url …') as well as '>='.
-# A pip that is there and works is the sign of a whole environment: an interrupted or refused `venv` leaves
-# a python behind but no pip.
+# xargs splits $(TORCH) into words, so that it may have options (TORCH='torch --index-url …') as well as '>='.
+# A working pip means a complete environment: an interrupted `venv` leaves a python but no pip.
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is %d.%d: make PYTHON=/path/to/python3" % sys.version_info[:2])'
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
@@ -48,6 +49,9 @@ serve: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+quick: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)

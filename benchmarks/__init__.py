@@ -1,1 +1,1 @@
-"""Benchmarks: ours against the plain way, in one process, in turn. See ``python -m benchmarks --help``."""
+"""Benchmarks: the engine against stock transformers, interleaved. See ``python -m benchmarks --help``."""

@@ -1,4 +1,4 @@
-"""How much arithmetic a window is, counted from the geometry: matrix products only, two operations each."""
+"""The FLOPs of a window, computed from the model's dimensions: matrix products only, two operations each."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from benchmarks.presets import Preset
 
 
 def vision(preset: Preset, tokens: int) -> float:
-    """Count a page's FLOPs in the vision tower.
+    """Return a page's FLOPs in the vision tower.
 
     Args:
-        preset: The geometry.
+        preset: The dimensions.
         tokens: Visual tokens of the page; four patches each.
     """
     depth, width, _, mlp, taps = preset.vision
@@ -21,10 +21,10 @@ def vision(preset: Preset, tokens: int) -> float:
 
 
 def language(preset: Preset, tokens: int, *, last_only: bool, logits: int) -> float:
-    """Count a sequence's FLOPs in the language model, causal attention at half the square.
+    """Return a sequence's FLOPs in the language model; causal attention counts half of the full product.
 
     Args:
-        preset: The geometry.
+        preset: The dimensions.
         tokens: Length of the sequence.
         last_only: Whether the last layer computes queries, output and MLP for one position only.
         logits: Positions times vocabulary rows whose logits are computed.

@@ -1,4 +1,4 @@
-"""Models to measure on: Qwen3-VL of a chosen size with seeded random weights, built in memory."""
+"""Models to measure: Qwen3-VL of a chosen size with seeded random weights, built in memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGene
 import ziprerank_integrations
 from ziprerank_integrations.engine.attention import choose
 from ziprerank_integrations.engine.checkpoint import Checkpoint, assemble
-from ziprerank_integrations.engine.folder import Geometry
+from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 
-# Speed does not depend on which words are tokens: the bundled tokenizer serves for every size.
+# Speed does not depend on which words are tokens, so every size uses the bundled tokenizer.
 _TOKENIZER = Path(ziprerank_integrations.__file__).parent / "checkpoints" / "tiny"
 
 
 @dataclass(frozen=True)
 class Preset:
-    """The geometry of a model and of the pages it is measured on.
+    """The dimensions of a model and of its pages.
 
     Attributes:
         vision: ``(layers, width, heads, MLP, layers that feed deepstack)``.
@@ -34,7 +34,7 @@ class Preset:
 
 
 PRESETS = {
-    # Says nothing about speed: it shows in seconds that the benchmark runs.
+    # Too small to measure speed: it tests in seconds that the benchmark runs.
     "toy": Preset((2, 64, 2, 128, (0,)), (2, 64, 2, 1, 32, 128, 32_768), 128),
     "small": Preset((8, 256, 4, 1024, (1, 3, 5)), (8, 512, 8, 2, 64, 1536, 32_768), 512),
     "2b": Preset((24, 1024, 16, 4096, (5, 11, 17)), (28, 2048, 16, 8, 128, 6144, 151_936), 1024),
@@ -44,7 +44,7 @@ PRESETS = {
 
 
 def config(preset: Preset) -> Qwen3VLConfig:
-    """Write a preset as transformers' configuration."""
+    """Return transformers' configuration of a preset."""
     tokenizer = AutoTokenizer.from_pretrained(_TOKENIZER)
     depth, width, heads, mlp, taps = preset.vision
     layers, hidden, queries, groups, head, inner, vocabulary = preset.text
@@ -80,16 +80,16 @@ def config(preset: Preset) -> Qwen3VLConfig:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model in memory: stock, and the same weights as the engine has them."""
+class BenchmarkModel:
+    """A model in memory: transformers' own, and the engine's checkpoint on the same weights."""
 
     stock: Any
     tokenizer: Any
     checkpoint: Checkpoint
 
 
-def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: str) -> Subject:
-    """Make a model with seeded random weights on a device."""
+def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: str) -> BenchmarkModel:
+    """Build a model with seeded random weights on a device."""
     torch.manual_seed(0)
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -99,9 +99,9 @@ def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: s
     finally:
         torch.set_default_dtype(default)
     tokenizer = AutoTokenizer.from_pretrained(_TOKENIZER)
-    geometry = Geometry(
+    checkpoint_config = CheckpointConfig(
         folder=_TOKENIZER,
-        config=stock.config.to_dict(),
+        raw=stock.config.to_dict(),
         scorer="listwise",
         max_side=preset.max_side,
         random_weights=True,
@@ -113,5 +113,5 @@ def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: s
         std=(0.5,) * 3,
     )
     kernel = choose(attention, device, dtype)
-    checkpoint = assemble(stock.model, stock.lm_head.weight.detach(), tokenizer, geometry, kernel)
-    return Subject(stock, tokenizer, checkpoint)
+    checkpoint = assemble(stock.model, stock.lm_head.weight.detach(), tokenizer, checkpoint_config, kernel)
+    return BenchmarkModel(stock, tokenizer, checkpoint)

@@ -1,4 +1,4 @@
-"""What is measured: each scenario gives a baseline and the ways that are compared with it."""
+"""The scenarios: each defines a baseline and the variants that are compared with it."""
 
 from __future__ import annotations
 
@@ -6,63 +6,65 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import material
-from benchmarks.ours import Ours
-from benchmarks.parts import Parts
-from benchmarks.plain import Plain
-from benchmarks.timing import Way
-from benchmarks.trials import Trials
+from benchmarks import synthetic
+from benchmarks.baseline import Baseline
+from benchmarks.components import Components
+from benchmarks.experiments import Experiments
+from benchmarks.loaded_engine import LoadedEngine
+from benchmarks.timing import Variant
 from ziprerank_integrations import Page
 
-KEEP = (1.0, 0.5, 0.25)
+KEEP_RATIOS = (1.0, 0.5, 0.25)
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What scenarios are made of."""
+class Setup:
+    """What the scenarios measure."""
 
-    plain: Plain
-    ours: Ours
-    parts: Parts
-    trials: Trials
+    baseline: Baseline
+    engine: LoadedEngine
+    components: Components
+    experiments: Experiments
     max_side: int
 
 
-def _ways(bench: Bench, plain: Way, ours: Callable[[float], object], *, warm: bool = False) -> dict[str, Way]:
-    """Put ours, cold and if wanted warm (empty and full cache), at each keep ratio beside the plain way."""
-    ways = {"plain": plain}
-    for keep in KEEP:
-        run = functools.partial(ours, keep)
-        ways[f"cold, keep {keep}"] = Way(run, bench.ours.forget)
+def _variants(
+    setup: Setup, baseline: Variant, run: Callable[[float], object], *, warm: bool = False
+) -> dict[str, Variant]:
+    """Return the baseline, and the engine at each keep ratio with an empty and, if ``warm``, a full cache."""
+    variants = {"baseline": baseline}
+    for keep in KEEP_RATIOS:
+        work = functools.partial(run, keep)
+        variants[f"cold, keep {keep}"] = Variant(work, setup.engine.clear_cache)
         if warm:
-            ways[f"warm, keep {keep}"] = Way(run)
-    return ways
+            variants[f"warm, keep {keep}"] = Variant(work)
+    return variants
 
 
-def in_memory(bench: Bench, count: int, *, questions: int = 1, warm: bool = False) -> dict[str, Way]:
-    """``count`` pages in memory, through windows beyond 20; the questions are asked one after another.
+def in_memory(setup: Setup, count: int, *, queries: int = 1, warm: bool = False) -> dict[str, Variant]:
+    """``count`` pages in memory, in windows if there are over 20; one query after another.
 
-    The plain way answers one question and its time is multiplied: it keeps nothing from one to the next.
+    The baseline ranks for one query and its time is multiplied: it keeps nothing between queries.
     """
-    drawn = material.images(material.pdf(count), bench.max_side)
-    pages = [Page.from_image(image) for image in drawn]
-    asked = material.questions(questions)
-    return _ways(
-        bench,
-        Way(lambda: bench.plain.rank(asked[0], drawn), times=questions),
-        lambda keep: [bench.ours.rank(question, pages, keep_ratio=keep) for question in asked],
+    images = synthetic.images(synthetic.pdf(count), setup.max_side)
+    pages = [Page.from_image(image) for image in images]
+    texts = synthetic.queries(queries)
+    return _variants(
+        setup,
+        Variant(lambda: setup.baseline.rank(texts[0], images), times=queries),
+        lambda keep: [setup.engine.rank(text, pages, keep_ratio=keep) for text in texts],
         warm=warm,
     )
 
 
-def from_disk(bench: Bench) -> dict[str, Way]:
-    """20 pages of a PDF, from the file's bytes to the ranking, cold."""
-    data = material.pdf(20)
-    question = material.questions(1)[0]
-    return _ways(
-        bench,
-        Way(lambda: bench.plain.rank(question, material.images(data, bench.max_side))),
-        lambda keep: bench.ours.rank(question, Page.from_pdf(data), keep_ratio=keep),
+def from_disk(setup: Setup) -> dict[str, Variant]:
+    """20 pages of a PDF, from the file's bytes to the ranking, with an empty cache."""
+    data = synthetic.pdf(20)
+    query = synthetic.queries(1)[0]
+    return _variants(
+        setup,
+        Variant(lambda: setup.baseline.rank(query, synthetic.images(data, setup.max_side))),
+        lambda keep: setup.engine.rank(query, Page.from_pdf(data), keep_ratio=keep),
     )
 
 
@@ -71,42 +73,44 @@ class Scenario:
     """One table.
 
     Attributes:
-        title: What its column of ways is called.
-        make: Gives the ways, the one to compare with first and called ``plain``.
-        baseline: What that one is.
-        rehearse: Whether an untimed round comes first; minutes of work need none.
+        title: The title of the column of variants.
+        variants: Returns the variants; the first one, ``baseline``, is what the others are compared with.
+        baseline: The description of the baseline.
+        warmup: Whether an untimed round comes first; work of minutes needs none.
     """
 
     title: str
-    make: Callable[[Bench], dict[str, Way]]
-    baseline: str = "the plain way"
-    rehearse: bool = True
+    variants: Callable[[Setup], dict[str, Variant]]
+    baseline: str = "stock transformers"
+    warmup: bool = True
 
 
 SCENARIOS = {
-    "window": Scenario("one window of 20 pages", lambda bench: in_memory(bench, 20, warm=True)),
-    "60": Scenario("60 pages through windows", lambda bench: in_memory(bench, 60), rehearse=False),
-    "100": Scenario("100 pages through windows", lambda bench: in_memory(bench, 100), rehearse=False),
+    "window": Scenario("one window of 20 pages", lambda setup: in_memory(setup, 20, warm=True)),
+    "60": Scenario("60 pages through windows", lambda setup: in_memory(setup, 60), warmup=False),
+    "100": Scenario("100 pages through windows", lambda setup: in_memory(setup, 100), warmup=False),
     "queries": Scenario(
         "ten queries over the same 40 pages",
-        lambda bench: in_memory(bench, 40, questions=10),
-        rehearse=False,
+        lambda setup: in_memory(setup, 40, queries=10),
+        warmup=False,
     ),
     "disk": Scenario("20 PDF pages from disk to ranking", from_disk),
     "preprocess": Scenario(
-        "pixels to patches, 20 pages", lambda bench: bench.parts.preprocess(), "the image processor"
+        "pixels to patches, 20 pages", lambda setup: setup.components.preprocess(), "the image processor"
     ),
-    "vision": Scenario("vision tower, 20 pages", lambda bench: bench.parts.vision(), "the stock tower"),
+    "vision": Scenario("vision tower, 20 pages", lambda setup: setup.components.vision(), "the stock tower"),
     "language": Scenario(
-        "language model, 3,858 tokens", lambda bench: bench.parts.language(3_858), "the stock forward"
+        "language model, 3,858 tokens", lambda setup: setup.components.language(3_858), "the stock forward"
     ),
-    "ahead": Scenario(
-        "40 scans of 200 dpi, keep 0.25", lambda bench: bench.parts.ahead(bench.ours), "in turn"
+    "prefetch": Scenario(
+        "40 scans of 200 dpi, keep 0.25",
+        lambda setup: setup.components.prefetch(setup.engine),
+        "decoded when needed",
     ),
     "compiled": Scenario(
-        "tried: torch.compile, four lengths", lambda bench: bench.trials.compiled(), "not compiled"
+        "tried: torch.compile, four lengths", lambda setup: setup.experiments.compiled(), "not compiled"
     ),
     "packed": Scenario(
-        "tried: two windows of 1,218 tokens", lambda bench: bench.trials.packed(), "one by one"
+        "tried: two windows of 1,218 tokens", lambda setup: setup.experiments.packed(), "one by one"
     ),
 }

@@ -1,4 +1,4 @@
-"""Where the time of one window of 20 pages goes, stage by stage."""
+"""The time of one window of 20 pages, stage by stage."""
 
 from __future__ import annotations
 
@@ -9,67 +9,66 @@ from typing import Any
 
 import torch
 
-from benchmarks import flops, material
+from benchmarks import flops, synthetic
 from benchmarks.presets import Preset
-from benchmarks.scenarios import KEEP, Bench
+from benchmarks.scenarios import KEEP_RATIOS, Setup
+from benchmarks.timing import synchronize
 from ziprerank_integrations import Page
+from ziprerank_integrations.engine.encoder import batch_size
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.preprocess import patches, pixels
+from ziprerank_integrations.engine.prompts import listwise
 from ziprerank_integrations.engine.pruning import select_tokens
-from ziprerank_integrations.engine.runtime import batch_size
 from ziprerank_integrations.engine.sequence import build
-from ziprerank_integrations.options import CallOptions
-from ziprerank_integrations.prompts import listwise
 
 
 @torch.inference_mode()
-def stages(bench: Bench, preset: Preset, rate: float, repeats: int = 5) -> dict[str, dict[str, float]]:
-    """Time each stage alone.
+def stages(setup: Setup, preset: Preset, rate: float, repeats: int = 5) -> dict[str, dict[str, float]]:
+    """Measure each stage alone.
 
     Returns:
         By stage, ``ms`` (median) and, where it is matrix arithmetic, ``tflop`` and ``share`` (of the
         machine's measured matrix-product rate).
     """
-    runtime = bench.ours.runtime
-    checkpoint, sizes = runtime.checkpoint, runtime.sizes(CallOptions())
+    checkpoint = setup.engine.runner.checkpoint
+    sizes = checkpoint.config.sizes()
     device = checkpoint.device
-    found: dict[str, dict[str, float]] = {}
+    times: dict[str, dict[str, float]] = {}
 
     def measure(name: str, run: Callable[[], Any], work: float | None = None) -> Any:
-        taken, result = [], run()
+        durations, result = [], run()
         for _ in range(repeats):
-            _settle(device)
+            synchronize(device)
             begin = time.perf_counter()
             result = run()
-            _settle(device)
-            taken.append(time.perf_counter() - begin)
-        seconds = statistics.median(taken)
-        found[name] = {"ms": seconds * 1e3}
+            synchronize(device)
+            durations.append(time.perf_counter() - begin)
+        seconds = statistics.median(durations)
+        times[name] = {"ms": seconds * 1e3}
         if work is not None:
-            found[name] |= {"tflop": work / 1e12, "share": work / seconds / rate}
+            times[name] |= {"tflop": work / 1e12, "share": work / seconds / rate}
         return result
 
-    pages = Page.from_pdf(material.pdf(20))
-    drawn = measure("render", lambda: [pixels(page, sizes, 10**9) for page in pages])
-    batch = torch.stack(drawn).to(device)
-    high, wide = batch.shape[1] // 16, batch.shape[2] // 16
-    cut = measure("preprocess", lambda: patches(torch.stack(drawn).to(device), checkpoint.geometry))
-    tokens = high * wide // 4
-    parts = cut.split(batch_size(device.type, high * wide))
+    pages = Page.from_pdf(synthetic.pdf(20))
+    images = measure("render", lambda: [pixels(page, sizes, 10**9) for page in pages])
+    rows, columns = images[0].shape[0] // 16, images[0].shape[1] // 16
+    patched = measure("preprocess", lambda: patches(torch.stack(images).to(device), checkpoint.config))
+    tokens = rows * columns // 4
+    batches = patched.split(batch_size(device.type, rows * columns))
     encoded = measure(
         "vision",
-        lambda: [checkpoint.vision(part, high, wide) for part in parts],
+        lambda: [checkpoint.vision(batch, rows, columns) for batch in batches],
         20 * flops.vision(preset, tokens),
     )
     features = [
-        PageFeatures(merged[i], tuple(level[i] for level in levels), high // 2, wide // 2)
+        PageFeatures(merged[i], tuple(level[i] for level in levels), rows // 2, columns // 2)
         for merged, levels in encoded
         for i in range(len(merged))
     ]
-    prompt = measure("prompt", lambda: checkpoint.text.encode(listwise(material.questions(1)[0], 20), 20))
+    prompt = measure("prompt", lambda: checkpoint.text.encode(listwise(synthetic.queries(1)[0], 20), 20))
     ids = torch.tensor(prompt.ids, device=device)
     text = checkpoint.language.embed(ids)
-    for keep in KEEP:
+    for keep in KEEP_RATIOS:
         kept = None
         if keep < 1:
             vectors, visual = text[: prompt.images[0]], [page.embeddings for page in features]
@@ -84,10 +83,5 @@ def stages(bench: Bench, preset: Preset, rate: float, repeats: int = 5) -> dict[
 
         work = flops.language(preset, length, last_only=True, logits=0)
         hidden = measure(f"language model, keep {keep} ({length:,} tokens)", forward, work)
-    measure("letters", lambda: (checkpoint.letters @ hidden.float()).tolist())
-    return found
-
-
-def _settle(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    measure("letters", lambda: (checkpoint.answers @ hidden.float()).tolist())
+    return times

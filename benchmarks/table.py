@@ -1,44 +1,45 @@
-"""Figures as Markdown."""
+"""Results as Markdown tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.timing import Timed
+from benchmarks.timing import Timing
 
 
-def head(figures: Mapping[str, Any]) -> str:
-    """Write what was measured on, and the stages."""
-    versions = ", ".join(f"{name} {version}" for name, version in figures["versions"].items())
+def head(results: Mapping[str, Any]) -> str:
+    """Return the machine, the versions, and the tables of stages and of the profile."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [
-        f"`{figures['command']}`",
+        f"`{results['command']}`",
         "",
-        f"{figures['machine']}; {figures['dtype']}; {versions}; matrix products at "
-        f"{figures['matmul_flops_per_second'] / 1e12:.3g} TFLOP/s",
+        f"{results['machine']}; {results['dtype']}; {versions}; matrix products at "
+        f"{results['matmul_flops_per_second'] / 1e12:.3g} TFLOP/s",
         "",
         "| stage, 20 pages | ms | TFLOP | of the machine's rate |",
         "|---|--:|--:|--:|",
     ]
-    for name, stage in figures["stages"].items():
+    for name, stage in results["stages"].items():
         work = f"{stage['tflop']:.3g} | {stage['share']:.0%}" if "tflop" in stage else " | "
         lines.append(f"| {name} | {stage['ms']:.1f} | {work} |")
-    lines += ["", "| one warm call | matrix products | elementwise | all the rest |", "|---|--:|--:|--:|"]
-    for name, part in figures["profile"].items():
+    lines += ["", "| one warm call | matrix products | elementwise | other |", "|---|--:|--:|--:|"]
+    for name, part in results["profile"].items():
         lines.append(f"| {name} | {part['matrix']:.1%} | {part['elementwise']:.1%} | {part['rest']:.1%} |")
     return "\n".join(lines) + "\n"
 
 
-def scenario(title: str, baseline: str, timed: Mapping[str, Timed]) -> str:
-    """Write one scenario, each way with its ratio to the first one, which is ``plain``."""
-    plain = timed["plain"].median
-    memory = any(one.peak for one in timed.values())
+def scenario(title: str, baseline: str, timings: Mapping[str, Timing]) -> str:
+    """Return the table of one scenario: each variant with its speed relative to ``baseline``."""
+    reference = timings["baseline"].median
+    memory = any(timing.peak for timing in timings.values())
     lines = [
         "",
         f"| {title} | s | times as fast as {baseline} |" + (" peak GB |" if memory else ""),
         "|---|--:|--:|" + ("--:|" if memory else ""),
     ]
-    for name, one in timed.items():
-        row = f"| {baseline if name == 'plain' else name} | {one.median:.3f} | {plain / one.median:.2f} |"
-        lines.append(row + (f" {one.peak / 1e9:.2f} |" if memory else ""))
+    for name, timing in timings.items():
+        label = baseline if name == "baseline" else name
+        row = f"| {label} | {timing.median:.3f} | {reference / timing.median:.2f} |"
+        lines.append(row + (f" {timing.peak / 1e9:.2f} |" if memory else ""))
     return "\n".join(lines) + "\n"

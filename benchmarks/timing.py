@@ -1,4 +1,4 @@
-"""Timing two or more ways in one process: interleaved, medians, peaks of memory."""
+"""Timing variants in one process: interleaved runs, medians, peaks of memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 
 
 @dataclass(frozen=True)
-class Timed:
-    """What one way took.
+class Timing:
+    """The measurements of one variant.
 
     Attributes:
         seconds: Of each repetition.
-        peak: The most device memory in bytes, beyond what was there before; 0 where it cannot be told (CPU).
+        peak: Peak of the device's memory in bytes, above its level before the run; 0 on a CPU.
     """
 
     seconds: list[float]
@@ -29,13 +29,13 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to do the same thing.
+class Variant:
+    """One implementation of the same work.
 
     Attributes:
-        run: Does it.
-        before: Called before each run, not timed (to empty a cache, say).
-        times: How many times the work is to be done. One is timed: nothing of it helps the next.
+        run: Does the work.
+        before: Called before each run, not timed (to empty a cache, for example).
+        times: Multiplies the time: the work is done once, and repeating it would not make it faster.
     """
 
     run: Callable[[], object]
@@ -43,45 +43,46 @@ class Way:
     times: int = 1
 
 
-def quiet(run: Callable[[], object]) -> Callable[[], object]:
-    """Give the same work without the bookkeeping of gradients."""
+def inference(run: Callable[[], object]) -> Callable[[], object]:
+    """Return the same work in torch's inference mode."""
 
     @torch.inference_mode()
-    def without() -> object:
+    def wrapped() -> object:
         return run()
 
-    return without
+    return wrapped
 
 
 def interleave(
-    ways: Mapping[str, Way], repeats: int, device: torch.device, *, rehearse: bool = True
-) -> dict[str, Timed]:
-    """Run all ways in turn, ``repeats`` times, after one untimed run of each unless told not to rehearse.
+    variants: Mapping[str, Variant], repeats: int, device: torch.device, *, warmup: bool = True
+) -> dict[str, Timing]:
+    """Run all variants in turn, ``repeats`` times, by default after one untimed run of each.
 
-    A machine that slows down for a while slows all ways down, so their ratio holds better than their times.
+    A machine that slows down for a while slows all variants down: ratios are more stable than times.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    peaks = dict.fromkeys(ways, 0)
-    for round_ in range(0 if rehearse else 1, repeats + 1):
-        for name, way in ways.items():
-            way.before()
-            _settle(device)
-            held = _held(device)
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    peaks = dict.fromkeys(variants, 0)
+    for round_ in range(0 if warmup else 1, repeats + 1):
+        for name, variant in variants.items():
+            variant.before()
+            synchronize(device)
+            allocated = _allocated(device)
             begin = time.perf_counter()
-            way.run()
-            _settle(device)
+            variant.run()
+            synchronize(device)
             if round_:
-                seconds[name].append((time.perf_counter() - begin) * way.times)
-                peaks[name] = max(peaks[name], _peak(device) - held)
-    return {name: Timed(seconds[name], peaks[name]) for name in ways}
+                seconds[name].append((time.perf_counter() - begin) * variant.times)
+                peaks[name] = max(peaks[name], _peak(device) - allocated)
+    return {name: Timing(seconds[name], peaks[name]) for name in variants}
 
 
-def _settle(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _held(device: torch.device) -> int:
+def _allocated(device: torch.device) -> int:
     if device.type != "cuda":
         return 0
     torch.cuda.reset_peak_memory_stats(device)
@@ -93,16 +94,16 @@ def _peak(device: torch.device) -> int:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> float:
-    """Measure the machine's rate of matrix products in FLOP/s: the best of what a second allows."""
+    """Measure the machine's rate of matrix products in FLOP/s: the best within ``seconds``."""
     side = 8192 if device.type == "cuda" else 1536
     a = torch.randn(side, side, device=device, dtype=dtype)
     best, spent = 0.0, 0.0
     while spent < seconds:
-        _settle(device)
+        synchronize(device)
         begin = time.perf_counter()
         for _ in range(4):
             a @ a
-        _settle(device)
-        took = time.perf_counter() - begin
-        best, spent = max(best, 4 * 2 * side**3 / took), spent + took
+        synchronize(device)
+        duration = time.perf_counter() - begin
+        best, spent = max(best, 4 * 2 * side**3 / duration), spent + duration
     return best

@@ -2,8 +2,8 @@
 
     python examples/rank_parquet.py questions.parquet rankings.parquet --model mtri-admin/ZipRerank --gpus 1
 
-The input has the columns ``query`` (text) and ``pages`` (a list of encoded images: PNG, JPEG, …). In the
-output stand ``ranking`` (indices into ``pages``, best first) and ``scores`` instead; other columns are kept.
+The input has the columns ``query`` (text) and ``pages`` (a list of encoded images: PNG, JPEG, …). The output
+has ``ranking`` (indices into ``pages``, best first) and ``scores`` instead; other columns are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ziprerank_integrations import Page, ZipReranker
 
 
 class Ranker:
-    """One actor: loads the model once and ranks row after row."""
+    """An actor that loads the model once and ranks one row at a time."""
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:
         self.reranker = ZipReranker(model, on_error="last", **options)
@@ -37,16 +37,16 @@ class Ranker:
 def rank(
     source: str, target: str, *, model: str, actors: int = 1, gpus: float = 0, cpus: float = 1, **options: Any
 ) -> None:
-    """Rank every row of a parquet file or folder and write the result as another.
+    """Rank every row of a parquet file or folder, and write the results to a folder.
 
     Args:
-        source: What to read.
+        source: The parquet file or folder.
         target: The folder to write to.
-        model: See `ZipReranker`.
-        actors: The most actors; Ray adds them as there is work.
-        gpus: GPUs for each of them.
-        cpus: CPUs for each of them.
-        **options: Of `ZipReranker`.
+        model: Hub id, local folder or ``"tiny"``.
+        actors: The maximum number of actors; Ray adds them with the load.
+        gpus: GPUs for each actor.
+        cpus: CPUs for each actor.
+        **options: Options of `ZipReranker`.
     """
     ray.data.read_parquet(source).map(
         Ranker,
@@ -58,7 +58,7 @@ def rank(
 
 
 def main() -> None:
-    """Run it from the command line."""
+    """Read the command line and rank."""
     parser = argparse.ArgumentParser(description="Rank a parquet file of queries and pages.")
     parser.add_argument("source")
     parser.add_argument("target")
@@ -66,14 +66,14 @@ def main() -> None:
     parser.add_argument("--keep-ratio", type=float, default=1.0)
     parser.add_argument("--actors", type=int, default=1)
     parser.add_argument("--gpus", type=float, default=0)
-    given = parser.parse_args()
+    args = parser.parse_args()
     rank(
-        given.source,
-        given.target,
-        model=given.model,
-        actors=given.actors,
-        gpus=given.gpus,
-        keep_ratio=given.keep_ratio,
+        args.source,
+        args.target,
+        model=args.model,
+        actors=args.actors,
+        gpus=args.gpus,
+        keep_ratio=args.keep_ratio,
     )
 
 

@@ -1,4 +1,4 @@
-"""Write the three PDFs of examples/data. Rerunning gives the same bytes with the same PyMuPDF.
+"""Write the three PDFs of examples/data. The same PyMuPDF writes the same bytes again.
 
     python scripts/make_examples.py [FOLDER]
 

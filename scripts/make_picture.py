@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ziprerank_integrations import Page, ZipReranker, report
+from ziprerank_integrations import Page, ZipReranker
+from ziprerank_integrations.pictures import contact_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTION = "What was the revenue in 2023?"
@@ -19,8 +20,8 @@ def main() -> None:
     pages = Page.from_pdf(ROOT / "examples" / "data" / "annual_report.pdf")
     with ZipReranker("tiny", device="cpu") as reranker:
         ranking = reranker.rerank(QUESTION, pages)
-    # A page of type needs few colours; 64 of them make a quarter of the file.
-    picture = report.sheet(ranking).quantize(64, method=Image.Quantize.MEDIANCUT)
+    # Pages of text need few colours; with 64 of them the file is a quarter of the size.
+    picture = contact_sheet.sheet(ranking).quantize(64, method=Image.Quantize.MEDIANCUT)
     target = ROOT / "docs" / "ranking.png"
     target.parent.mkdir(exist_ok=True)
     picture.save(target, optimize=True)

@@ -1,8 +1,8 @@
-"""Run the notebooks of examples/ from top to bottom and save them with what they gave.
+"""Run the notebooks of examples/ from top to bottom and save them with their outputs.
 
     python scripts/run_notebooks.py [NOTEBOOK ...]
 
-Everything that differs between two runs without meaning anything is left out: times, kernel versions, ids.
+Differences between runs without meaning are removed: times, kernel versions, ids.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
-# Typed in part only.
+# nbformat is only partly typed.
 formats: Any = nbformat
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SECONDS = 120
-# One core and no GPU, so that they run anywhere and the same everywhere.
+# One core and no GPU, so that they run on any machine with the same results.
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",
@@ -34,10 +34,10 @@ ENVIRONMENT = {
     "HAYSTACK_TELEMETRY_ENABLED": "False",
     "RAY_USAGE_STATS_ENABLED": "0",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    # Of tqdm, which would like a widget; it names a path of this machine.
+    # A warning of tqdm without widgets; it contains a path of this machine.
     "PYTHONWARNINGS": "ignore:IProgress not found",
 }
-# What Ray's C++ side writes past all loggers: a time, a process, a line of its source.
+# Lines that Ray's C++ code writes without a logger, with a time and a process id.
 BACKEND = re.compile(r"^(?:\x1b\[\w+)?\[?[\d-]+ [\d:,]+ [EIW] .*\.cc:\d+: .*\n", re.MULTILINE)
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -46,18 +46,18 @@ METADATA = {
 
 
 def notebooks() -> list[Path]:
-    """Give all notebooks in their order."""
+    """Return all notebooks in order."""
     return sorted(EXAMPLES.glob("*.ipynb"))
 
 
 def execute(path: Path, folder: Path, seconds: int = SECONDS) -> Any:
-    """Run one notebook and give it back with its outputs.
+    """Run one notebook and return it with its outputs.
 
     Args:
-        path: The notebook; it is only read.
-        folder: An empty folder to work in. It gets links to everything in examples/, so that paths are right
-            and what the notebook writes does not land in the tree.
-        seconds: The most that one cell may take.
+        path: The notebook; the file is not changed.
+        folder: An empty working directory. It gets links to everything in examples/, so that relative paths
+            work and files written by the notebook stay outside the repository.
+        seconds: Time limit of one cell.
 
     Raises:
         CellExecutionError: If a cell fails.
@@ -77,7 +77,7 @@ def execute(path: Path, folder: Path, seconds: int = SECONDS) -> Any:
 
 
 def tidy(notebook: Any) -> Any:
-    """Put metadata and cell ids into one form, and write consecutive pieces of a stream as one."""
+    """Normalise metadata and cell ids, and join consecutive parts of a stream."""
     notebook.metadata = formats.from_dict(METADATA)
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"cell-{number:02}"
@@ -95,10 +95,10 @@ def _joined(outputs: list[Any]) -> list[Any]:
             if not output.text:
                 continue
         data = output.get("data", {})
-        # A picture of Pillow comes as both; the JPEG is a fraction of the size.
+        # An image of Pillow is output as PNG and JPEG; the JPEG is much smaller.
         if "image/jpeg" in data:
             data.pop("image/png", None)
-        # The address of an object is another one in every run.
+        # The address of an object differs between runs.
         if "text/plain" in data:
             data["text/plain"] = re.sub(r" at 0x[0-9a-f]+", "", data["text/plain"])
         last = joined[-1] if joined else None
@@ -111,7 +111,7 @@ def _joined(outputs: list[Any]) -> list[Any]:
 
 
 def main() -> None:
-    """Run and save the notebooks that are named, or all."""
+    """Run and save the given notebooks, or all."""
     parser = argparse.ArgumentParser(description="Run the notebooks of examples/ and save them in place.")
     parser.add_argument("notebooks", nargs="*", type=Path, default=notebooks())
     for path in parser.parse_args().notebooks:

@@ -7,9 +7,9 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-# What is tested is the CPU's arithmetic, to 1e-4; on a GPU the default would be bfloat16.
+# The tests compare float32 on the CPU, to 1e-4; on a GPU the default would be bfloat16.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
-# Haystack would report every pipeline to its makers.
+# No telemetry from tests.
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 import pymupdf
@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from tests import checkpoints
+from tests.helpers import checkpoints
 from ziprerank_integrations import ZipReranker
 
 torch.set_num_threads(1)
@@ -40,13 +40,13 @@ def small(untied: Path) -> ZipReranker:
 
 
 def picture(seed: int, size: tuple[int, int] | None = None) -> Image.Image:
-    """Draw an image that is unlike the others, of a size that is no multiple of anything."""
+    """Return an image that differs from the others, of a size that is not a multiple of the patch size."""
     rng = random.Random(seed)
-    wide, high = size if size is not None else (rng.randrange(90, 330), rng.randrange(90, 330))
-    image = Image.new("RGB", (wide, high), (255, 255, 255))
+    width, height = size if size is not None else (rng.randrange(90, 330), rng.randrange(90, 330))
+    image = Image.new("RGB", (width, height), (255, 255, 255))
     pen = ImageDraw.Draw(image)
     for _ in range(25):
-        x, y = rng.randrange(wide), rng.randrange(high)
+        x, y = rng.randrange(width), rng.randrange(height)
         colour = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
         pen.rectangle((x, y, x + rng.randrange(5, 60), y + rng.randrange(5, 60)), fill=colour)
     pen.text((8, 8), f"page {seed}", fill=(0, 0, 0))
@@ -55,7 +55,7 @@ def picture(seed: int, size: tuple[int, int] | None = None) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def make_pdf(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Write a PDF of so many pages, each with its number and some text."""
+    """Return a function that writes a PDF, each page with its number and some text."""
 
     def make(pages: int, name: str = "report.pdf", labels: list[dict[str, object]] | None = None) -> Path:
         document = pymupdf.open()

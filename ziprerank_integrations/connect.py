@@ -1,4 +1,4 @@
-"""connect(model=… | url=…): one shared engine per process and configuration, or a server's client."""
+"""connect(model=… | url=…): one shared engine per process and configuration, or the client of a server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import threading
 from typing import Any
 
-from ziprerank_integrations.connections import check_address
 from ziprerank_integrations.local import ZipReranker
 from ziprerank_integrations.options import (
     CALL_OPTIONS,
@@ -16,12 +15,13 @@ from ziprerank_integrations.options import (
     EngineOptions,
 )
 from ziprerank_integrations.remote import RemoteReranker
+from ziprerank_integrations.remote.connection import check_address
 from ziprerank_integrations.types import Reranker
 
 _REMOTE_OPTIONS = ("keep_ratio",)
 _DEFAULTS: dict[str, Any] = {"model": DEFAULT_MODEL, **vars(EngineOptions()), **vars(CallOptions())}
 
-_ENGINES: dict[tuple[tuple[str, Any], ...], ZipReranker] = {}
+_ENGINES: dict[EngineOptions, ZipReranker] = {}
 _SERVERS: dict[tuple[str, str | None], RemoteReranker] = {}
 _LOCK = threading.Lock()
 
@@ -33,35 +33,35 @@ def connect(
     api_key: str | None = None,
     **options: Any,
 ) -> Reranker:
-    """Give a reranker: the engine on this machine, shared by all who ask for the same, or a server's client.
+    """Return a reranker: an engine on this machine, shared per configuration, or the client of a server.
 
     Weights are loaded at first use, once, however many rerankers share them. The options of a call
     (`ziprerank_integrations.options.CallOptions`) may differ between those that share.
 
     Args:
-        model: What to load on this machine, see `ZipReranker`.
-        url: A server to ask instead, ``http://`` or ``https://``.
+        model: The model on this machine, see `ZipReranker`.
+        url: A server to use instead, ``http://`` or ``https://``.
         api_key: The server's key.
-        **options: As in `ZipReranker`. With ``url`` only ``keep_ratio`` may differ from its default, for the
-            others are the server's own.
+        **options: As in `ZipReranker`. With ``url`` only ``keep_ratio`` may differ from its default; the
+            others belong to the server.
 
     Raises:
         TypeError: If there is no such option.
-        ValueError: If a value is out of its range, or does not go with ``url``.
+        ValueError: If a value is out of its range, or cannot be combined with ``url``.
         CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
     """
     if url is not None or api_key is not None:
         check(model=model, url=url, api_key=api_key, **options)
     if url is not None:
         return _remote(url, api_key, options)
-    known(options)
-    engine = {name: _plain(name, value) for name, value in options.items() if name in ENGINE_OPTIONS}
+    check_names(options)
+    engine = {name: value for name, value in options.items() if name in ENGINE_OPTIONS}
     call = {name: value for name, value in options.items() if name in CALL_OPTIONS}
-    key = tuple(sorted({**vars(EngineOptions()), **engine, "model": os.fspath(model)}.items()))
+    key = EngineOptions(model=model, **engine)  # type: ignore[arg-type]  # a path becomes text
     with _LOCK:
         shared = _ENGINES.get(key)
         if shared is None:
-            shared = _ENGINES[key] = ZipReranker(model, **engine)
+            shared = _ENGINES[key] = ZipReranker.from_options(key)
     return shared.with_options(**call) if differing(call) else shared
 
 
@@ -72,17 +72,17 @@ def check(
     api_key: str | None = None,
     **options: Any,
 ) -> None:
-    """Refuse what `connect` would refuse, without connecting, loading or keeping anything.
+    """Check arguments as `connect` does, without connecting, loading or keeping anything.
 
     Raises:
         TypeError: If there is no such option.
-        ValueError: If a value is out of its range, or does not go with ``url``.
+        ValueError: If a value is out of its range, or cannot be combined with ``url``.
         CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
     """
-    known(options)
+    check_names(options)
     if url is None:
         if api_key is not None:
-            raise ValueError("api_key goes with url; a model on this machine has none")
+            raise ValueError("api_key needs url; a model on this machine has no key")
         ZipReranker(model, **options)
         return
     check_address(url)
@@ -92,27 +92,20 @@ def check(
     CallOptions(**{name: options[name] for name in _REMOTE_OPTIONS if name in options})
 
 
-def known(options: dict[str, Any]) -> None:
-    """Refuse an option that does not exist.
+def check_names(options: dict[str, Any]) -> None:
+    """Check the names of options.
 
     Raises:
-        TypeError: If there is one.
+        TypeError: If there is no such option.
     """
     for name in options:
         if name not in _DEFAULTS:
-            raise TypeError(f"there is no option {name!r}; there are {', '.join(_DEFAULTS)}")
+            raise TypeError(f"{name!r} is not an option; the options are {', '.join(_DEFAULTS)}")
 
 
 def differing(options: dict[str, Any]) -> list[str]:
-    """Name the options whose value is not their default."""
+    """Return the names of the options whose value is not their default."""
     return [name for name, value in options.items() if value != _DEFAULTS[name]]
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Give an option as `EngineOptions` would hold it, so that equal configurations have equal keys."""
-    if value is None or name not in ("device", "dtype", "cache_dir"):
-        return value
-    return os.fspath(value) if name == "cache_dir" else str(value).removeprefix("torch.")
 
 
 def _remote(url: str, api_key: str | None, options: dict[str, Any]) -> Reranker:
@@ -120,6 +113,6 @@ def _remote(url: str, api_key: str | None, options: dict[str, Any]) -> Reranker:
         shared = _SERVERS.get((url, api_key))
         if shared is None:
             shared = _SERVERS[url, api_key] = RemoteReranker(url, api_key=api_key)
-    # A default is not sent along: the server may have been started with another one.
+    # A default is not sent: the server may have been started with another one.
     changed = {name: options[name] for name in differing(options) if name in _REMOTE_OPTIONS}
     return shared.with_options(**changed) if changed else shared

@@ -1,4 +1,4 @@
-"""The exceptions of this package, and the one way an optional dependency is imported."""
+"""The exceptions of this package, and how optional dependencies are imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class ZipRerankError(Exception):
 
 
 def one_line(text: object) -> str:
-    """Give a text on one line, with nothing in it that steers a terminal: names come from strangers."""
+    """Return a text on one line, with control characters escaped: names come from untrusted input."""
     flat = " ".join(str(text).split())
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in flat)
 
@@ -21,45 +21,55 @@ class CheckpointError(ZipRerankError, ValueError):
 
 
 class QueryError(ZipRerankError, ValueError):
-    """A query that is none, or that the model cannot take, because it has too many tokens."""
+    """A query that is not a text, is blank, or has more tokens than the model takes."""
 
 
 class EngineError(ZipRerankError, RuntimeError):
-    """The model ran and gave nothing usable: NaN logits, or memory that did not suffice."""
+    """The model ran without a usable result: NaN logits, or not enough memory."""
 
 
 class PageError(ZipRerankError, ValueError):
-    """A page that could not be had as an image.
+    """A page that cannot be turned into an image.
 
     Args:
-        page: What the page is called, for example ``report.pdf, page 7``.
+        page: The page's display name, for example ``report.pdf, page 7``.
         reason: Why it failed, in one line.
-        tried: What was tried, when it was more than the obvious.
+        attempts: What was tried, where several places were looked at.
+        index: The page's index in the list that was to be ranked; None where there is none.
     """
 
-    def __init__(self, page: str, reason: str, tried: str | None = None) -> None:
+    def __init__(self, page: str, reason: str, attempts: str | None = None, index: int | None = None) -> None:
         self.page = one_line(page)
         self.reason = one_line(reason)
-        self.tried = None if tried is None else one_line(tried)
+        self.attempts = None if attempts is None else one_line(attempts)
+        self.index = index
         super().__init__(
-            f"{self.page}: {self.reason}" + (f" (tried: {self.tried})" if tried is not None else "")
+            f"{self.page}: {self.reason}" + (f" (tried: {self.attempts})" if attempts is not None else "")
         )
 
-    def __reduce__(self) -> tuple[type[PageError], tuple[str, str, str | None]]:
-        return type(self), (self.page, self.reason, self.tried)
+    def __reduce__(self) -> tuple[type[PageError], tuple[str, str, str | None, int | None]]:
+        return type(self), (self.page, self.reason, self.attempts, self.index)
+
+    def at(self, index: int) -> PageError:
+        """Return the same error with the page's index in the list that was to be ranked."""
+        return type(self)(self.page, self.reason, self.attempts, index)
+
+
+class PageTooLargeError(PageError):
+    """A page of more pixels than allowed."""
 
 
 class PageAccessError(PageError):
-    """A page that is there but may not be read: outside ``root_path``, or a URL that is not allowed."""
+    """A page that exists but may not be read: outside ``root_path``, or a URL that is not allowed."""
 
 
 class RemoteError(ZipRerankError, RuntimeError):
-    """A remote server that is down, too slow, or does not answer as a reranking server should.
+    """A remote server that is down, too slow, or whose response is not that of a reranking server.
 
     Args:
         message: What happened.
-        status: The HTTP status of the last answer, if there was one.
-        code: The server's own code for the error, if it gave one.
+        status: The HTTP status of the last response, if there was one.
+        code: The server's own code for the error, if it sent one.
     """
 
     def __init__(self, message: str, status: int | None = None, code: str | None = None) -> None:
@@ -72,11 +82,11 @@ class RemoteError(ZipRerankError, RuntimeError):
 
 
 class MissingDependencyError(ZipRerankError, ImportError):
-    """An optional dependency that is needed now and is not installed."""
+    """An optional dependency that is needed and not installed."""
 
 
 def require(module: str, extra: str, *, purpose: str | None = None) -> ModuleType:
-    """Import an optional dependency or say how to install it.
+    """Import an optional dependency.
 
     Args:
         module: The dotted module to import, for example ``torch``.

@@ -1,4 +1,4 @@
-"""ZipRerankRanker for Haystack. It is defined where Haystack loads components from, and given on here."""
+"""ZipRerankRanker for Haystack, defined in the namespace package of Haystack's integrations."""
 
 from __future__ import annotations
 

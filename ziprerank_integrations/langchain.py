@@ -14,37 +14,37 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
-from ziprerank_integrations.documents import Placed
-from ziprerank_integrations.hints import Hint, Hints
-from ziprerank_integrations.pagenumbers import PageNumber
-from ziprerank_integrations.settings import Settings
+from ziprerank_integrations.documents.adapter_settings import AdapterSettings
+from ziprerank_integrations.documents.fields import DocumentFields, ImageField
+from ziprerank_integrations.documents.page_numbers import PageNumber
+from ziprerank_integrations.documents.ranker import RankedDocument
 
 __all__ = ["Question", "ZipRerank"]
 
 
 class Question(TypedDict):
-    """What the runnable of `ZipRerank.as_runnable` takes."""
+    """The input of the runnable that `ZipRerank.as_runnable` returns."""
 
     query: str
     documents: Sequence[Document]
 
 
-class ZipRerank(Settings, BaseDocumentCompressor):
+class ZipRerank(AdapterSettings, BaseDocumentCompressor):
     """Ranks documents listwise by their page images, up to 20 in one forward pass of Qwen3-VL.
 
     A document's page image is ``metadata["image"]`` (PIL image, bytes, data URI, base64 or path), the file
     that ``image_path``, ``file_path`` or ``source`` names if it is an image or a PDF with a page number
-    (``page`` counts from 0, ``page_number`` from 1), base64 in ``page_content``, or else its text, drawn as a
-    page. The documents that come back are copies with ``metadata["relevance_score"]``, which is relative:
-    also a list of irrelevant documents has a best one.
+    (``page`` counts from 0, ``page_number`` from 1), base64 in ``page_content``, or else its text, rendered
+    as a page. The returned documents are copies with ``metadata["relevance_score"]``, which is relative: even
+    a list of irrelevant documents has a best one.
 
     Args:
-        model: Hub id, local folder, or ``"tiny"`` for the small model that comes with the package.
+        model: Hub id, local folder, or ``"tiny"`` for the small model that is bundled with the package.
         top_n: How many documents to return; None returns all.
-        **settings: See `ziprerank_integrations.settings.Settings`.
+        **settings: See `ziprerank_integrations.documents.adapter_settings.AdapterSettings`.
 
     Raises:
-        ValueError: If a setting is unknown, out of its range, or does not go with another.
+        ValueError: If a setting is unknown, out of its range, or cannot be combined with another.
         CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
 
     Example:
@@ -54,74 +54,77 @@ class ZipRerank(Settings, BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        """Rank documents; see the class for what comes back.
+        """Rank documents; the class describes the result.
 
         Args:
-            documents: The candidates, in the retriever's order. They are only read.
+            documents: The candidates, in the retriever's order. They are not modified.
             query: The question.
-            callbacks: Who is told of the run.
+            callbacks: LangChain's callbacks of this run.
 
         Raises:
-            ValueError: If the query is blank or no text.
-            PageError: If a page image cannot be had and ``on_error`` is ``"raise"``; it names the document.
+            QueryError: If the query is blank or not a string.
+            PageError: If a page image cannot be read and ``on_error`` is ``"raise"``; it names the document.
         """
         return self.as_runnable().invoke({"query": query, "documents": documents}, _config(callbacks))
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        """Rank documents without holding up the event loop. See `compress_documents`."""
+        """Rank documents without blocking the event loop. See `compress_documents`."""
         return await self.as_runnable().ainvoke({"query": query, "documents": documents}, _config(callbacks))
 
     def as_runnable(self) -> Runnable[Question, list[Document]]:
-        """Give the compressor as a runnable: ``{"query": …, "documents": […]}`` to a list of documents."""
+        """Return the compressor as a runnable: ``{"query": …, "documents": […]}`` to a list of documents."""
         return RunnableLambda(self._rank, afunc=self._arank, name="ZipRerank")
 
     def _rank(self, question: Question) -> list[Document]:
         documents = list(question["documents"])
-        return _copies(documents, self._documents().rank(question["query"], documents, _hints))
+        return _copies(documents, self._ranker().rank(question["query"], documents, _fields))
 
     async def _arank(self, question: Question) -> list[Document]:
         documents = list(question["documents"])
-        return _copies(documents, await self._documents().arank(question["query"], documents, _hints))
+        return _copies(documents, await self._ranker().arank(question["query"], documents, _fields))
 
 
 def _config(callbacks: Callbacks | None) -> RunnableConfig | None:
-    # Without callbacks of its own the run belongs to the one around it, if there is one.
+    # Without callbacks the run becomes a child of the current one, if there is one.
     return None if callbacks is None else {"callbacks": callbacks}
 
 
-def _copies(documents: Sequence[Document], places: list[Placed]) -> list[Document]:
-    # The score comes last, so that one from an earlier ranking cannot win.
+def _copies(documents: Sequence[Document], ranked: list[RankedDocument]) -> list[Document]:
+    # The score is set last, so that it replaces one of an earlier ranking.
     return [
-        (document := documents[place.index]).model_copy(
-            update={"metadata": {**document.metadata, "relevance_score": place.score}}
+        (document := documents[item.index]).model_copy(
+            update={"metadata": {**document.metadata, "relevance_score": item.score}}
         )
-        for place in places
+        for item in ranked
     ]
 
 
-def _hints(document: Document) -> Hints:
-    said: dict[Any, Any] = document.metadata
-    image = Hint("metadata['image']", said.get("image"))
-    place = _is_place(image.value)
-    files = [*([image] if place else []), Hint("metadata['image_path']", said.get("image_path"))]
-    return Hints(
+def _fields(document: Document) -> DocumentFields:
+    metadata: dict[Any, Any] = document.metadata
+    image = ImageField("metadata['image']", metadata.get("image"))
+    is_path = _is_path(image.value)
+    files = [*([image] if is_path else []), ImageField("metadata['image_path']", metadata.get("image_path"))]
+    return DocumentFields(
         id=document.id if document.id is not None else f"{document.page_content[:40]}…",
         text=document.page_content,
-        images=[] if place else [image],
+        images=[] if is_path else [image],
         files=files,
-        paths=[Hint(f"metadata[{name!r}]", said.get(name), sure=False) for name in ("file_path", "source")],
-        numbers=[
-            PageNumber("metadata['page']", said.get("page"), "from 0"),
-            PageNumber("metadata['page_number']", said.get("page_number")),
+        paths=[
+            ImageField(f"metadata[{name!r}]", metadata.get(name), required=False)
+            for name in ("file_path", "source")
         ],
-        urls=[*files, Hint("metadata['image_url']", said.get("image_url"))],
+        numbers=[
+            PageNumber("metadata['page']", metadata.get("page"), "from 0"),
+            PageNumber("metadata['page_number']", metadata.get("page_number")),
+        ],
+        urls=[*files, ImageField("metadata['image_url']", metadata.get("image_url"))],
     )
 
 
-def _is_place(image: Any) -> bool:
-    """Tell whether ``metadata["image"]`` says where the image is, rather than being it."""
+def _is_path(image: Any) -> bool:
+    """Return whether ``metadata["image"]`` is a path or URL rather than the image itself."""
     if not isinstance(image, str):
         return isinstance(image, os.PathLike)
     return image[:5].lower() != "data:" and ("://" in image or os.path.splitext(image)[1] != "")

@@ -24,11 +24,11 @@ from llama_index.core.schema import (
 )
 from llama_index_instrumentation import get_dispatcher
 
-from ziprerank_integrations.documents import Placed
-from ziprerank_integrations.hints import Hint, Hints
+from ziprerank_integrations.documents.adapter_settings import AdapterSettings
+from ziprerank_integrations.documents.fields import DocumentFields, ImageField
+from ziprerank_integrations.documents.page_numbers import PageNumber, whole_number
+from ziprerank_integrations.documents.ranker import RankedDocument
 from ziprerank_integrations.options import check_query
-from ziprerank_integrations.pagenumbers import PageNumber, whole_number
-from ziprerank_integrations.settings import Settings
 
 __all__ = ["ZipRerank"]
 
@@ -36,23 +36,23 @@ _logger = logging.getLogger(__name__)
 _dispatcher = get_dispatcher(__name__)
 
 
-class ZipRerank(Settings, BaseNodePostprocessor):
+class ZipRerank(AdapterSettings, BaseNodePostprocessor):
     """Ranks nodes listwise by their page images, up to 20 in one forward pass of Qwen3-VL.
 
     A node's page image is its own (`ImageNode`, ``Node.image_resource``), the page of a PDF that its metadata
-    names (``file_path`` with ``page_label``), or else its text, drawn as a page. The nodes that come back are
-    copies with new scores, which are relative: also a list of irrelevant nodes has a best one.
+    names (``file_path`` with ``page_label``), or else its text, rendered as a page. The returned nodes are
+    copies with new scores, which are relative: even a list of irrelevant nodes has a best one.
 
-    LlamaIndex's own document stores drop the bytes of an ``image_resource``, and such a node is ranked as its
-    text. Keep a path in it, or use an `ImageNode`.
+    LlamaIndex's own document stores drop the bytes of an ``image_resource``, and such a node is ranked by its
+    text. Set its path instead, or use an `ImageNode`.
 
     Args:
-        model: Hub id, local folder, or ``"tiny"`` for the small model that comes with the package.
+        model: Hub id, local folder, or ``"tiny"`` for the small model that is bundled with the package.
         top_n: How many nodes to return; None returns all.
-        **settings: See `ziprerank_integrations.settings.Settings`.
+        **settings: See `ziprerank_integrations.documents.adapter_settings.AdapterSettings`.
 
     Raises:
-        ValueError: If a setting is unknown, out of its range, or does not go with another.
+        ValueError: If a setting is unknown, out of its range, or cannot be combined with another.
         CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
 
     Example:
@@ -61,31 +61,31 @@ class ZipRerank(Settings, BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """Give the name under which the postprocessor is serialised."""
+        """Return the name under which the postprocessor is serialised."""
         return "ZipRerank"
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = _text_of(query_bundle)
-        with self._announced(query, nodes) as result:
-            result += _copies(nodes, self._documents().rank(query, nodes, _hints))
+        query = _query_text(query_bundle)
+        with self._events(query, nodes) as result:
+            result += _copies(nodes, self._ranker().rank(query, nodes, _fields))
         return result
 
     @_dispatcher.span
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        query = _text_of(query_bundle)
-        with self._announced(query, nodes) as result:
-            result += _copies(nodes, await self._documents().arank(query, nodes, _hints))
+        query = _query_text(query_bundle)
+        with self._events(query, nodes) as result:
+            result += _copies(nodes, await self._ranker().arank(query, nodes, _fields))
         return result
 
     @contextmanager
-    def _announced(self, query: str, nodes: list[NodeWithScore]) -> Iterator[list[NodeWithScore]]:
-        """Emit the events around a ranking; what the block puts into the list is announced at its end."""
+    def _events(self, query: str, nodes: list[NodeWithScore]) -> Iterator[list[NodeWithScore]]:
+        """Emit the events around a ranking; the ``with`` block adds its results to the yielded list."""
         result: list[NodeWithScore] = []
-        name = self._documents().name
+        name = self._ranker().name
         top_n = len(nodes) if self.top_n is None else self.top_n
         payload: dict[str, Any] = {
             EventPayload.NODES: list(nodes),
@@ -102,63 +102,61 @@ class ZipRerank(Settings, BaseNodePostprocessor):
             _dispatcher.event(ReRankEndEvent(nodes=list(result)))
 
 
-def _text_of(query: QueryBundle | None) -> str:
+def _query_text(query: QueryBundle | None) -> str:
     if query is None:
-        raise ValueError("there is no query: give query_bundle or query_str")
+        raise ValueError("there is no query: pass query_bundle or query_str")
     if query.image_path is not None:
-        raise ValueError("the query holds an image; pages are ranked for a query of text only")
+        raise ValueError("the query has an image; only text queries are supported")
     check_query(query.query_str)
     return query.query_str
 
 
-def _copies(nodes: list[NodeWithScore], places: list[Placed]) -> list[NodeWithScore]:
-    found = []
-    for place in places:
-        node = nodes[place.index].node
-        fresh = {"metadata": dict(node.metadata), "relationships": dict(node.relationships)}
-        found.append(NodeWithScore(node=node.model_copy(update=fresh), score=place.score))
-    return found
+def _copies(nodes: list[NodeWithScore], ranked: list[RankedDocument]) -> list[NodeWithScore]:
+    result = []
+    for item in ranked:
+        node = nodes[item.index].node
+        own = {"metadata": dict(node.metadata), "relationships": dict(node.relationships)}
+        result.append(NodeWithScore(node=node.model_copy(update=own), score=item.score))
+    return result
 
 
-def _hints(scored: NodeWithScore) -> Hints:
+def _fields(scored: NodeWithScore) -> DocumentFields:
     node = scored.node
-    said = node.metadata
-    image, path, url = _own(node)
-    captioned = Hint("metadata['image_path']", said.get("image_path"))
-    # PyMuPDFReader puts the page's number into "source"; elsewhere that is a file or an address.
-    source = said.get("source")
-    return Hints(
+    metadata = node.metadata
+    image, path, url = _node_fields(node)
+    captioned = ImageField("metadata['image_path']", metadata.get("image_path"))
+    # PyMuPDFReader writes the page number to "source", which other readers use for a file or a URL.
+    source = metadata.get("source")
+    return DocumentFields(
         id=node.node_id,
         text=node.get_content(metadata_mode=MetadataMode.NONE),
         images=[image],
         files=[path, captioned],
-        paths=[Hint("metadata['file_path']", said.get("file_path"), sure=False)],
+        paths=[ImageField("metadata['file_path']", metadata.get("file_path"), required=False)],
         numbers=[
-            PageNumber("metadata['page_label']", said.get("page_label"), "label"),
-            PageNumber("metadata['page_number']", said.get("page_number")),
+            PageNumber("metadata['page_label']", metadata.get("page_label"), "label"),
+            PageNumber("metadata['page_number']", metadata.get("page_number")),
             PageNumber("metadata['source']", source if whole_number(source) is not None else None),
         ],
         urls=[url, path, captioned],
     )
 
 
-def _own(node: BaseNode) -> tuple[Hint, Hint, Hint]:
-    """Give what the node's own fields say: an image in memory, a path, a URL."""
+def _node_fields(node: BaseNode) -> tuple[ImageField, ImageField, ImageField]:
+    """Return the node's own fields: an image in memory, a path, a URL."""
     if isinstance(node, ImageNode):
         return (
-            Hint("image", node.image),
-            Hint("image_path", node.image_path),
-            Hint("image_url", node.image_url),
+            ImageField("image", node.image),
+            ImageField("image_path", node.image_path),
+            ImageField("image_url", node.image_url),
         )
     resource: Any = node.image_resource if isinstance(node, Node) else None
     data = getattr(resource, "data", None)
     if resource is not None and not (data or resource.path or resource.url):
-        # LlamaIndex leaves the bytes out when it serialises a node, and its document stores do that.
-        _logger.warning(
-            "document %r: its image_resource came empty; keep a path, or an ImageNode", node.node_id
-        )
+        # LlamaIndex drops the bytes when it serialises a node, which its document stores do.
+        _logger.warning("document %r: its image_resource is empty; use a path or an ImageNode", node.node_id)
     return (
-        Hint("image_resource.data", None if data is None else data.decode("ascii")),
-        Hint("image_resource.path", getattr(resource, "path", None)),
-        Hint("image_resource.url", getattr(resource, "url", None)),
+        ImageField("image_resource.data", None if data is None else data.decode("ascii")),
+        ImageField("image_resource.path", getattr(resource, "path", None)),
+        ImageField("image_resource.url", getattr(resource, "url", None)),
     )

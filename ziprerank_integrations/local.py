@@ -7,15 +7,12 @@ import contextvars
 import functools
 import os
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ziprerank_integrations.call import Call
 from ziprerank_integrations.engine.engine import Engine
-from ziprerank_integrations.explanation import Explanation
 from ziprerank_integrations.options import (
     CALL_OPTIONS,
-    DEFAULT_MODEL,
+    ENGINE_OPTIONS,
     Attention,
     CallOptions,
     EngineOptions,
@@ -24,18 +21,22 @@ from ziprerank_integrations.options import (
     check_query,
     check_top_n,
 )
-from ziprerank_integrations.sizes import Sizes
-from ziprerank_integrations.types import Page, Ranking, Usage
+from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.pictures.explanation import Explanation
+from ziprerank_integrations.types import Closing, Page, Ranking, Usage, check_pages
 
 if TYPE_CHECKING:
     import torch
 
+_CALL = CallOptions()
+_ENGINE = EngineOptions()
 
-class ZipReranker:
+
+class ZipReranker(Closing):
     """Ranks page images listwise, one forward pass for up to 20 pages (ZipRerank, arXiv 2605.11864).
 
-    Making one is cheap: options are checked, and a local folder's configuration. Weights are loaded by the
-    first `rerank`. Safe to use from several threads; forwards run one after another.
+    Construction is cheap: it checks the options and a local folder's config. The first `rerank` loads the
+    weights. Thread-safe; forward passes run one after another.
 
     Args:
         model: A hub id, a local folder, or ``"tiny"``, the small model that comes with the package. Weights
@@ -44,23 +45,24 @@ class ZipReranker:
         interaction: Which text the visual tokens are compared with when pruning: ``"prompt"`` (input
             embeddings of the whole prompt), ``"query"`` (of the query alone) or ``"contextual"`` (hidden
             states at the query).
-        window: Pages ranked in one forward, in [2, 20].
+        window: Pages ranked in one forward pass, in [2, 20].
         stride: How far the window moves towards the head of a longer list, in [1, window).
         max_side: Longest edge in pixels at which pages enter the model, a multiple of 32; None is the
             checkpoint's own (1024 for the published one).
-        device: ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``; None is the first of these that is there.
+        device: ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``; None is the first available of
+            cuda, mps and cpu.
         dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; None is bfloat16 on a GPU and
             float32 on the CPU.
         attention: ``"sdpa"``, ``"flash"`` (flash-attn, CUDA only), ``"eager"`` (slow, for comparison), or
-            ``"auto"``: flash where it is installed and can run, else sdpa.
+            ``"auto"``: flash where it is installed and supported, else sdpa.
         revision: Branch, tag or commit of a hub model.
-        cache_bytes: The most memory for the features of pages seen before, in bytes; 0 turns the cache off.
+        cache_bytes: The most memory for the features of pages seen before, in bytes; 0 disables the cache.
         token: Token for the hub.
-        cache_dir: Where hub models are kept.
+        cache_dir: The folder of downloaded hub models.
         max_image_pixels: Images of more pixels are refused.
-        on_error: What a page that cannot be read does: ``"raise"`` a `PageError`, or come ``"last"`` in the
-            ranking with its error.
-        show_progress: Draw a progress bar on stderr.
+        on_error: What happens to a page that cannot be read: ``"raise"`` raises its `PageError`, ``"last"``
+            puts it last in the ranking with its error.
+        show_progress: Show a progress bar on stderr.
 
     Raises:
         ValueError: If an option is out of its range.
@@ -69,66 +71,69 @@ class ZipReranker:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        model: str | os.PathLike[str] = _ENGINE.model,
         *,
-        keep_ratio: float = 1.0,
-        interaction: Interaction = "prompt",
-        window: int = 20,
-        stride: int = 10,
-        max_side: int | None = None,
-        device: str | torch.device | None = None,
-        dtype: str | torch.dtype | None = None,
-        attention: Attention = "auto",
-        revision: str | None = None,
-        cache_bytes: int = 2 * 2**30,
-        token: str | bool | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        max_image_pixels: int = 64_000_000,
-        on_error: OnError = "raise",
-        show_progress: bool = False,
+        keep_ratio: float = _CALL.keep_ratio,
+        interaction: Interaction = _CALL.interaction,
+        window: int = _CALL.window,
+        stride: int = _CALL.stride,
+        max_side: int | None = _CALL.max_side,
+        device: str | torch.device | None = _ENGINE.device,
+        dtype: str | torch.dtype | None = _ENGINE.dtype,
+        attention: Attention = _ENGINE.attention,
+        revision: str | None = _ENGINE.revision,
+        cache_bytes: int = _ENGINE.cache_bytes,
+        token: str | bool | None = _ENGINE.token,
+        cache_dir: str | os.PathLike[str] | None = _ENGINE.cache_dir,
+        max_image_pixels: int = _ENGINE.max_image_pixels,
+        on_error: OnError = _CALL.on_error,
+        show_progress: bool = _CALL.show_progress,
     ) -> None:
-        self._options = CallOptions(
-            keep_ratio=keep_ratio,
-            interaction=interaction,
-            window=window,
-            stride=stride,
-            max_side=max_side,
-            on_error=on_error,
-            show_progress=show_progress,
-        )
+        given = dict(locals())
+        self._options = CallOptions(**{name: given[name] for name in CALL_OPTIONS})
         self._engine = Engine(
-            EngineOptions(
-                model=os.fspath(model),
-                device=None if device is None else str(device),
-                dtype=None if dtype is None else str(dtype).removeprefix("torch."),
-                attention=attention,
-                revision=revision,
-                cache_bytes=cache_bytes,
-                token=token,
-                cache_dir=None if cache_dir is None else os.fspath(cache_dir),
-                max_image_pixels=max_image_pixels,
-            )
+            EngineOptions(model=given["model"], **{name: given[name] for name in ENGINE_OPTIONS})
         )
+
+    @classmethod
+    def from_options(cls, engine: EngineOptions, call: CallOptions | None = None) -> ZipReranker:
+        """Return a reranker with given options.
+
+        Args:
+            engine: The options that weights and cache depend on.
+            call: The options of a call; None takes the defaults.
+
+        Raises:
+            CheckpointError: See the class.
+        """
+        return cls._with(Engine(engine), _CALL if call is None else call)
+
+    @classmethod
+    def _with(cls, engine: Engine, options: CallOptions) -> ZipReranker:
+        reranker = object.__new__(cls)
+        reranker._engine, reranker._options = engine, options
+        return reranker
 
     @property
     def model(self) -> str:
-        """The model's name, as it was given."""
+        """The model's name, as it was passed."""
         return self._engine.options.model
 
     @property
     def random_weights(self) -> bool:
-        """Whether the checkpoint says that it was never trained, so that its rankings mean nothing."""
-        return self._engine.random_weights
+        """Whether the checkpoint was never trained, by its config; False for a hub model not loaded yet."""
+        config = self._engine.config
+        return config is not None and config.random_weights
 
     @property
     def sizes(self) -> Sizes | None:
-        """The size at which pages enter the model; None of a hub model that was not loaded yet."""
-        geometry = self._engine.geometry
-        return None if geometry is None else geometry.sizes(self._options.max_side)
+        """The size at which pages enter the model; None for a hub model that is not loaded yet."""
+        config = self._engine.config
+        return None if config is None else config.sizes(self._options.max_side)
 
     @property
     def cached_bytes(self) -> int:
-        """Memory that the features of pages seen before take, in bytes."""
+        """Memory of the cached page features in bytes."""
         return self._engine.cached_bytes
 
     @property
@@ -141,71 +146,72 @@ class ZipReranker:
 
         Args:
             query: The question, at most 4,096 tokens.
-            pages: The candidates, in the retriever's order, which breaks ties.
+            pages: The candidates, in the retriever's order, which decides ties.
             top_n: How many to return, at least 1; None returns all.
 
         Returns:
             The ranking, best first. Scores are relative: a list of irrelevant pages still has a best one.
 
         Raises:
-            ValueError: If the query or ``top_n`` is none.
+            QueryError: If the query is blank, too long or not a string.
+            ValueError: If ``top_n`` is not an integer from 1.
+            TypeError: If a candidate is not a `Page`.
             PageError: If a page cannot be read and ``on_error`` is ``"raise"``.
             CheckpointError: If the model cannot be loaded.
-            EngineError: If the model gave NaN, or memory did not suffice.
+            EngineError: If the model returned NaN, or memory was not enough.
         """
         check_query(query)
         check_top_n(top_n)
-        candidates = list(pages)
-        for place, page in enumerate(candidates):
-            if not isinstance(page, Page):
-                raise TypeError(f"pages[{place}] is no Page but a {type(page).__name__}; see Page.from_image")
+        candidates = check_pages(pages)
         if not candidates:
             return Ranking((), query, self.model, Usage())
-        return Call(self._engine.load(), self._options, query, candidates, self.model).rank(top_n)
+        return self._engine.rank(query, candidates, self._options, top_n)
 
     async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
-        """Rank pages without holding up the event loop. See `rerank`."""
+        """Rank pages without blocking the event loop. See `rerank`."""
         work = functools.partial(contextvars.copy_context().run, self.rerank, query, pages, top_n=top_n)
         return await asyncio.wrap_future(self._engine.submit(work))
 
     def explain(self, query: str, page: Page) -> Explanation:
-        """Show which parts of a page resemble a question, as pruning sees them.
+        """Return which parts of a page resemble a question, as pruning sees them.
 
         Args:
             query: The question.
             page: The page.
 
         Returns:
-            The similarity map as an array, and as a picture over the page.
+            The similarity map as an array, and as an overlay on the page.
 
         Raises:
-            ValueError: If the query is none.
+            QueryError: If the query is blank, too long or not a string.
             PageError: If the page cannot be read.
+            CheckpointError: If the model cannot be loaded.
         """
         check_query(query)
-        return Call(self._engine.load(), self._options, query, [page], self.model).explain()
+        check_pages([page])
+        similarity = self._engine.explain(query, page, self._options)
+        sizes = self.sizes
+        assert sizes is not None  # known since the model is loaded
+        return Explanation(query, page, similarity, self._options.interaction, sizes.max_side)
 
     def with_options(self, **options: Any) -> ZipReranker:
-        """Give a reranker with other options of a call, on the same weights and cache.
+        """Return a reranker with other options of a call, on the same weights and cache.
 
         Args:
             **options: ``keep_ratio``, ``interaction``, ``window``, ``stride``, ``max_side``, ``on_error``,
                 ``show_progress``.
 
         Raises:
-            TypeError: If it is another option.
+            TypeError: If there is no such option of a call.
             ValueError: If a value is out of its range.
         """
         for name in options:
             if name not in CALL_OPTIONS:
                 raise TypeError(f"with_options() takes {', '.join(CALL_OPTIONS)}, not {name!r}")
-        other = object.__new__(type(self))
-        other._options = CallOptions(**{**vars(self._options), **options})
-        other._engine = self._engine
-        return other
+        return self._with(self._engine, CallOptions(**{**vars(self._options), **options}))
 
     def load(self) -> None:
-        """Load the weights now instead of at the first call, unless that is done.
+        """Load the weights now instead of at the first call.
 
         Raises:
             CheckpointError: If the model cannot be loaded.
@@ -213,22 +219,11 @@ class ZipReranker:
         self._engine.load()
 
     def close(self) -> None:
-        """Give the memory of weights and cache back, for all rerankers that share them.
+        """Release the memory of weights and cache, for all rerankers that share them.
 
         A later call loads them again.
         """
         self._engine.close()
-
-    def __enter__(self) -> ZipReranker:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"ZipReranker({self.model!r}, {self._options!r})"

@@ -1,22 +1,39 @@
-"""The nouns that every other file speaks of: Page, RankedPage, Ranking, Usage and the Reranker protocol."""
+"""The types that every other file uses: Page, RankedPage, Ranking, Usage and the Reranker protocol."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload, runtime_checkable
 
-from ziprerank_integrations.page import Page, PageSource, SizeRule
+from ziprerank_integrations.pages.page import Page
 
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["Evidence", "Page", "PageSource", "RankedPage", "Ranking", "Reranker", "SizeRule", "Usage"]
+    from ziprerank_integrations.pages.sizes import Sizes
+
+__all__ = [
+    "Closing",
+    "Evidence",
+    "ExtendedReranker",
+    "Page",
+    "RankedPage",
+    "Ranking",
+    "Reranker",
+    "Usage",
+    "check_pages",
+    "extended",
+]
+
+Self = TypeVar("Self", bound="Closing")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Which visual tokens of a page the model saw when it ranked it.
+    """The visual tokens of a page that the model saw when it ranked the page.
 
     Attributes:
         rows: Height of the page's grid, in visual tokens (32 px each for Qwen3-VL).
@@ -31,14 +48,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class RankedPage:
-    """One place in a ranking.
+    """A page and its rank in a ranking.
 
     Attributes:
         rank: From 1.
         index: The page's index in the caller's list.
         score: In (0, 1], strictly decreasing with rank; relative to the other candidates.
-        logit: The letter's logit in the last window the page was in; comparable only inside one window. None
-            where there is none (the page could not be read, or a remote server does not tell).
+        logit: The page's logit in the last window the page was in; comparable only inside one window. None
+            where there is none (the page could not be read, or a remote server does not report it).
         page: The caller's page.
         error: None, or why the page could not be ranked.
         evidence: The visual tokens that were kept, where the page was pruned.
@@ -53,7 +70,7 @@ class RankedPage:
     evidence: Evidence | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the place as JSON types, the page by its name, file and number."""
+        """Return the result as JSON types, the page by its name, file and number."""
         return {
             "rank": self.rank,
             "index": self.index,
@@ -77,8 +94,8 @@ class Usage:
         cached: Pages whose features were found in the cache.
         tokens_before: Visual tokens of all windows before pruning.
         tokens_after: Visual tokens of all windows after pruning.
-        ms: Milliseconds by stage: ``render`` (reading files, and waiting for pages to be drawn or decoded),
-            ``vision``, ``language``, ``total``.
+        ms: Milliseconds by stage: ``render`` (reading files, and waiting for pages to be rendered or
+            decoded), ``vision``, ``language``, ``total``.
     """
 
     pages: int = 0
@@ -90,7 +107,7 @@ class Usage:
     ms: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the usage as JSON types."""
+        """Return the usage as JSON types."""
         return {**{name: value for name, value in vars(self).items() if name != "ms"}, "ms": dict(self.ms)}
 
 
@@ -99,10 +116,10 @@ class Ranking(Sequence[RankedPage]):
     """An immutable sequence of `RankedPage`, best first.
 
     Attributes:
-        items: The places, by rank.
-        query: What was asked.
-        model: What ranked.
-        usage: What it cost; None where a remote server does not tell.
+        items: The results, by rank.
+        query: The question.
+        model: The name of the model.
+        usage: What it cost; None where a remote server does not report it.
         max_side: The longest edge in pixels at which pages entered the model, where that is known.
     """
 
@@ -126,7 +143,7 @@ class Ranking(Sequence[RankedPage]):
         return iter(self.items)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the ranking as JSON types."""
+        """Return the ranking as JSON types."""
         return {
             "query": self.query,
             "model": self.model,
@@ -138,12 +155,13 @@ class Ranking(Sequence[RankedPage]):
         """Save a picture of the first ``top`` pages side by side, pruned tokens dimmed.
 
         Args:
-            path: Where to; the ending chooses the format.
+            path: The file; its suffix selects the format.
             top: How many pages to show, at least 1.
         """
-        from ziprerank_integrations import report
 
-        report.save(self, path, top=top)
+        from ziprerank_integrations.pictures import contact_sheet
+
+        contact_sheet.save(self, path, top=top)
 
 
 @runtime_checkable
@@ -153,3 +171,134 @@ class Reranker(Protocol):
     def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
         """Rank ``pages`` for ``query`` and return the best ``top_n`` (None: all)."""
         ...
+
+
+class ExtendedReranker(Reranker, Protocol):
+    """A reranker with all of the members that a reranker may have; see `extended`."""
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def sizes(self) -> Sizes | None:
+        """The size at which pages enter the model; None while it is not known, or if there is none."""
+        ...
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether the reranker has a size rule, known or not known yet."""
+        ...
+
+    @property
+    def cached_bytes(self) -> int:
+        """Memory of the page cache in bytes."""
+        ...
+
+    def load(self) -> None:
+        """Load the model now instead of at the first call."""
+        ...
+
+    def close(self) -> None:
+        """Release the memory of the model."""
+        ...
+
+    def with_options(self, **options: Any) -> Reranker:
+        """Return a reranker with other options of a call, on the same model.
+
+        Raises:
+            TypeError: If there is no such option.
+        """
+        ...
+
+    async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+        """Rank pages without blocking the event loop."""
+        ...
+
+
+def extended(reranker: Reranker) -> ExtendedReranker:
+    """Return a reranker with every member of `ExtendedReranker`; those that it lacks get a default.
+
+    Args:
+        reranker: Any reranker; only ``rerank`` is required.
+    """
+    return _Extended(reranker)
+
+
+class _Extended:
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker: Any = reranker
+
+    @property
+    def model(self) -> str:
+        return str(getattr(self._reranker, "model", type(self._reranker).__name__))
+
+    @property
+    def sizes(self) -> Sizes | None:
+        sizes: Sizes | None = getattr(self._reranker, "sizes", None)
+        return sizes
+
+    @property
+    def has_sizes(self) -> bool:
+        return hasattr(self._reranker, "sizes")
+
+    @property
+    def cached_bytes(self) -> int:
+        return int(getattr(self._reranker, "cached_bytes", 0))
+
+    def load(self) -> None:
+        if hasattr(self._reranker, "load"):
+            self._reranker.load()
+
+    def close(self) -> None:
+        if hasattr(self._reranker, "close"):
+            self._reranker.close()
+
+    def with_options(self, **options: Any) -> Reranker:
+        if not hasattr(self._reranker, "with_options"):
+            raise TypeError(f"{self.model} has no options of a call")
+        reranker: Reranker = self._reranker.with_options(**options)
+        return reranker
+
+    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+        ranking: Ranking = self._reranker.rerank(query, pages, top_n=top_n)
+        return ranking
+
+    async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+        if hasattr(self._reranker, "arerank"):
+            ranking: Ranking = await self._reranker.arerank(query, pages, top_n=top_n)
+            return ranking
+        return await asyncio.to_thread(self.rerank, query, pages, top_n=top_n)
+
+
+class Closing:
+    """A mixin: a ``with`` block calls `close` at its end."""
+
+    def close(self) -> None:
+        """Release what is held."""
+        raise NotImplementedError
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_pages(pages: Sequence[Page]) -> list[Page]:
+    """Return the pages as a list.
+
+    Raises:
+        TypeError: If one of them is not a `Page`.
+    """
+    candidates = list(pages)
+    for index, page in enumerate(candidates):
+        if not isinstance(page, Page):
+            raise TypeError(f"pages[{index}] is not a Page but a {type(page).__name__}; see Page.from_image")
+    return candidates

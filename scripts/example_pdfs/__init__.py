@@ -1,1 +1,1 @@
-"""What the example PDFs say and how they are drawn."""
+"""Text and layout of the example PDFs."""

@@ -1,4 +1,4 @@
-"""A page to draw on from top to bottom: headings, paragraphs, tables, bars."""
+"""A page that is filled from top to bottom: headings, paragraphs, tables, bar charts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SANS, SANS_BOLD = "helv", "hebo"
 
 
 def save(document: pymupdf.Document, path: Path, title: str) -> None:
-    """Write the document without a date or a random id, so that equal content gives equal bytes."""
+    """Write the document without a date or a random id, so that the same content has the same bytes."""
     document.set_metadata(
         {"title": title, "author": "ziprerank-integrations examples", "producer": "PyMuPDF"}
     )
@@ -26,14 +26,14 @@ def save(document: pymupdf.Document, path: Path, title: str) -> None:
 
 
 class Canvas:
-    """One page and the height at which the next thing goes.
+    """One page and the vertical position of its next element.
 
     Args:
         page: The page to draw on.
         left: Left margin, in points.
         right: Right edge of the text, in points.
-        top: Where drawing starts, in points.
-        leading: Distance of two lines of a paragraph, in font sizes.
+        top: Position of the first element, in points.
+        leading: Line height of a paragraph, in font sizes.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Canvas:
         self.y += size * gap
 
     def bullet(self, text: str, size: float = 12, font: str = REGULAR) -> None:
-        """Write a paragraph behind a small square."""
+        """Write a paragraph after a small square."""
         side, middle = size * 0.32, self.y + size * 1.05
         box = pymupdf.Rect(self.left + side, middle - side / 2, self.left + 2 * side, middle + side / 2)
         self.page.draw_rect(box, color=BLUE, fill=BLUE)
         self.text(text, size, font, indent=size * 1.25, gap=0.35)
 
     def table(self, rows: list[list[str]], widths: list[float], sums: bool, size: float = 11.5) -> None:
-        """Draw rows, the first as a head, the last in bold if it ``sums``; numbers are set flush right."""
+        """Draw a table with a header row, the last row in bold if it ``sums``; numbers right-aligned."""
         height = size * 1.9
         total = sum(widths)
         for number, row in enumerate(rows):
@@ -95,9 +95,9 @@ class Canvas:
             for column, (cell, share) in enumerate(zip(row, widths, strict=True)):
                 width = self.width * share / total
                 length = pymupdf.get_text_length(cell, fontname=font, fontsize=size)
-                at = x + 6 if column == 0 else x + width - 6 - length
+                text_left = x + 6 if column == 0 else x + width - 6 - length
                 self.page.insert_text(
-                    (at, self.y + size * 1.3), cell, fontsize=size, fontname=font, color=INK
+                    (text_left, self.y + size * 1.3), cell, fontsize=size, fontname=font, color=INK
                 )
                 x += width
             self.y += height

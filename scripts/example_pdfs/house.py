@@ -1,6 +1,6 @@
 """The file of an invented house: twelve A4 pages, three of them scans and one with a table as a picture.
 
-A scan has no text layer but the archive's stamp in its footer, so a search over the text does not find it.
+The text layer of a scan has only the archive's stamp in the footer, so a text search does not find the page.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def _typed(page: pymupdf.Page, number: int) -> None:
         else:
             canvas.text(part, 15)
     if number == CHARGES_PAGE:
-        picture = _drawn(lambda inner: inner.table(CHARGES, [3, 1, 1], sums=False, size=17), 260)
+        image = _render(lambda inner: inner.table(CHARGES, [3, 1, 1], sums=False, size=17), 260)
         box = pymupdf.Rect(LEFT, canvas.y + 10, RIGHT, canvas.y + 10 + 260 * (RIGHT - LEFT) / WIDTH)
-        page.insert_image(box, stream=_jpeg(picture))
+        page.insert_image(box, stream=_jpeg(image))
         canvas.y = box.y1
     if canvas.y > 775:
         raise ValueError(f"page {number} runs into its footer: {canvas.y:.0f} points")
@@ -72,7 +72,7 @@ def _footer(page: pymupdf.Page, text: str) -> None:
 
 
 def _scan(lines: list[str], seed: int) -> bytes:
-    """Print a sheet and put it on the scanner: a little askew, on paper that is not quite white."""
+    """Return the scan of a sheet, as a JPEG: slightly rotated, on paper that is not quite white."""
 
     def print_on(canvas: Canvas) -> None:
         for line in lines:
@@ -81,36 +81,36 @@ def _scan(lines: list[str], seed: int) -> bytes:
                 canvas.y += 10
             elif "|" in line:
                 name, amount = line.split("|")
-                at = RIGHT - pymupdf.get_text_length(amount, fontname=SANS, fontsize=16)
-                canvas.page.insert_text((at, canvas.y + 16), amount, fontsize=16, fontname=SANS)
+                left = RIGHT - pymupdf.get_text_length(amount, fontname=SANS, fontsize=16)
+                canvas.page.insert_text((left, canvas.y + 16), amount, fontsize=16, fontname=SANS)
                 canvas.line(name, 16, SANS)
                 canvas.y += 6
             else:
                 canvas.text(line, 16, SANS)
 
-    sheet = _drawn(print_on, HEIGHT, margin=LEFT)
+    sheet = _render(print_on, HEIGHT, margin=LEFT)
     random = np.random.default_rng(seed)
     sheet = sheet.rotate(float(random.uniform(-0.5, 0.5)), Image.Resampling.BICUBIC, fillcolor=255)
     grey = np.asarray(sheet, dtype=np.float32) * (PAPER / 255)
-    # Coarse blotches rather than a grain: paper is uneven, and a grain would fill the file.
+    # Coarse blotches rather than grain: paper is uneven, and grain would enlarge the file.
     blotches = Image.fromarray(random.normal(0, 2, (60, 42)).astype(np.float32)).resize(
         sheet.size, Image.Resampling.BICUBIC
     )
     return _jpeg(Image.fromarray(np.clip(grey + np.asarray(blotches), 0, 255).astype(np.uint8)))
 
 
-def _drawn(draw: Callable[[Canvas], None], height: float, margin: float = 4) -> Image.Image:
-    """Draw on a page of its own and give the grey picture of it, without any text."""
+def _render(draw: Callable[[Canvas], None], height: float, margin: float = 4) -> Image.Image:
+    """Render a separate page as a grey image, without a text layer."""
     document = pymupdf.open()
     page = document.new_page(width=WIDTH, height=height)
     draw(Canvas(page, margin, WIDTH - margin, margin))
     pixels = page.get_pixmap(dpi=DPI, colorspace=pymupdf.csGRAY)
-    picture = Image.frombytes("L", (pixels.width, pixels.height), pixels.samples)
+    image = Image.frombytes("L", (pixels.width, pixels.height), pixels.samples)
     document.close()
-    return picture
+    return image
 
 
-def _jpeg(picture: Image.Image) -> bytes:
+def _jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=55)
+    image.save(buffer, "JPEG", quality=55)
     return buffer.getvalue()

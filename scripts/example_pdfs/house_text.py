@@ -1,4 +1,4 @@
-"""What the house file says, page by page. The enclosures answer what the typed pages only talk about."""
+"""Text of the house file by page. The enclosures contain answers that the typed pages only mention."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the annual report says, page by page: title, then paragraphs.
+"""Text of the annual report by page: title, then paragraphs.
 
-``# `` is a heading, ``- `` a bullet, ``! `` a figure. One page, and only one, speaks of revenue.
+``# `` is a heading, ``- `` a bullet, ``! `` a figure. Only one page is about revenue.
 """
 
 from __future__ import annotations

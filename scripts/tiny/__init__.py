@@ -1,1 +1,1 @@
-"""How the small checkpoint that ships with the package is made from nothing."""
+"""Training of the small checkpoint that is bundled with the package; README.md describes the steps."""

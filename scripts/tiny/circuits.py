@@ -1,14 +1,14 @@
-"""The language model's ranking circuit, drawn by hand into a stock Qwen3-VL's weights.
+"""The language model's ranking circuit: attention heads and units whose weights are set by hand.
 
-From noise, a model this small stays at chance for hours, and plain gradient descent spoils the circuit. So
-the circuit is drawn, and training (``gauges``) only sets how strong each of its parts is:
+With random weights, a model this small stays at chance for hours, and plain gradient descent destroys the
+circuit. So the weights are set by hand, and training (``weight_factors``) only scales blocks of them:
 
 - layer 0: every token behind the first page counts the vision starts before it and turns the count into its
-  page's code; text after ``Search Query:`` learns that it is the query, and how telling it is;
+  page's code; text after ``Search Query:`` gets a query flag, weighted by how informative it is;
 - layer 1: visual tokens look for query tokens that say what they show;
-- layers 2 to 4: each page's vision end collects its own page's best matches into a score, one word a layer,
-  so that a word which a page repeats does not count each time;
-- layer 5: the last token attends to the vision ends by score and takes over their page codes: letters.
+- layers 2 to 4: each page's vision end collects its own page's best matches into a score, one word per layer,
+  so that a word that a page repeats counts once;
+- layer 5: the last token attends to the vision ends by score and takes over their page codes, the letters.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen3VLTextConfig, Qwen3VLTextModel
 
 from scripts.tiny.prompt import LETTERS
-from scripts.tiny.reader import CONTENT
+from scripts.tiny.vision_tower import CONTENT
 
 VISUAL, TELLING, QUERY, COUNT, END, START, FIRST, MATCH = range(CONTENT, CONTENT + 8)
 SPARE, SCORE, MARK, ALWAYS, LAST, VALUE, SIGN = range(CONTENT + 8, CONTENT + 15)
-CODE = CONTENT + 16  # twenty dimensions, one a page
+CODE = CONTENT + 16  # twenty dimensions, one per page
 PAGES = len(LETTERS)
 SIZE = 8.0  # length of a token's content
 MOST = 12.0  # what the counting head writes before any page
 SHARP = 1.5  # gain of queries and keys
-SHARPER = 2.5  # the same where contents are compared
+SHARPER = 2.5  # gain where contents are compared
 WIDE = 216  # dimensions of content that a match compares
-NOTED = 180  # dimensions of content by which a word is noted as taken
-SOFTER = 1.0  # the same where pages are compared
+NOTED = 180  # dimensions of content by which a word is marked as used
+SOFTER = 1.0  # gain where pages are compared
 FREE = 18  # rotary pairs from here on turn too slowly to matter: they compare contents
 
 
 class Circuit:
-    """Writes heads and units into a language model."""
+    """Writes attention heads and MLP units into a language model."""
 
     def __init__(self, model: Qwen3VLTextModel, config: Qwen3VLTextConfig, seed: int = 0) -> None:
-        """Takes a model as it is."""
+        """Store the model's layers and sizes."""
         self.layers = cast(Any, model.layers)
         self.head, self.heads = int(config.head_dim), int(config.num_attention_heads)
         self.half = self.head // 2
         self.random = torch.Generator().manual_seed(seed)
 
     def start(self) -> None:
-        """Starts heads and units small, and writing nothing: only what is drawn counts."""
+        """Initialise heads and units small, with zero outputs: only the circuit has an effect."""
         with torch.no_grad():
             for number, layer in enumerate(self.layers):
                 attention, mlp = layer.self_attn, layer.mlp
@@ -72,8 +72,7 @@ class Circuit:
                 attention.k_norm.weight.fill_(gain)
 
     def clear(self, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A head's own rows of the query, key and value maps and its columns of the output map, set to
-        zero."""
+        """Zero and return a head's rows of the query, key and value maps and columns of the output map."""
         attention = self.layers[layer].self_attn
         rows = slice(head * self.head, (head + 1) * self.head)
         parts = (
@@ -87,30 +86,29 @@ class Circuit:
         return parts
 
     def slots(self, first: int, count: int) -> list[int]:
-        """Rows of a head whose rotary pairs stand still, the stillest first: ``count`` of them from the
-        ``first``."""
+        """Return ``count`` rows of a head with the slowest rotary pairs, starting at index ``first``."""
         free = [row for pair in reversed(range(FREE, self.half)) for row in (pair, pair + self.half)]
         return free[first : first + count]
 
     def basis(self, rows: int, columns: int) -> Tensor:
-        """Random orthonormal rows."""
+        """Return random orthonormal rows."""
         square = torch.linalg.qr(torch.randn(columns, columns, generator=self.random))[0]
         return cast(Tensor, square[:rows])
 
 
 @torch.no_grad()
-def draw(
+def write(
     model: Qwen3VLTextModel, config: Qwen3VLTextConfig, rows: Tensor, start: int, first: int, seed: int = 0
 ) -> None:
-    """Draws the circuit into a language model, all but its embeddings.
+    """Write the circuit into a language model, all but its embeddings.
 
     Args:
-        model: Changed in place.
-        config: Its sizes.
-        rows: Input embeddings, as ``embeddings`` gives them.
+        model: The model; changed in place.
+        config: Its configuration.
+        rows: Input embeddings, from ``embeddings``.
         start: Id of the vision start.
-        first: Id of the token every prompt begins with.
-        seed: For the parts that stay random.
+        first: Id of the first token of every prompt.
+        seed: Seed of the random projections.
     """
     circuit = Circuit(model, config, seed)
     circuit.start()
@@ -139,9 +137,8 @@ def _mark_query(circuit: Circuit) -> None:
 
 
 def _count_pages(circuit: Circuit) -> None:
-    # Every vision start weighs as much as the first token, at a logit of 0, and all else nothing; behind
-    # i starts the
-    # first token has the share 1 / (i + 1), whose *relative* steps stay large enough for bfloat16.
+    # Each vision start and the first token have the logit 0, all other tokens a low one. After i starts the
+    # first token has the weight 1 / (i + 1), whose *relative* steps are large enough for bfloat16.
     query, key, value, out = circuit.clear(0, 1)
     starts, first, rest = circuit.slots(0, 3)
     query[rest, ALWAYS] = -1.0
@@ -162,9 +159,9 @@ def _counts(model: Qwen3VLTextModel, rows: Tensor, start: int, first: int) -> li
 
 
 def _decode_count(circuit: Circuit, nodes: Sequence[float]) -> None:
-    # One unit a count bends where the count's value lies; their second differences are hats, one a page.
-    # Units are
-    # on below their node, where values are small, so that no hat is the difference of two large numbers.
+    # One unit per count, with a bend at the count's value; their second differences are hats, one per page.
+    # Units are active below their node, where values are small, so that no hat is a difference of large
+    # numbers.
     mlp = circuit.layers[0].mlp
     high = 1.5
     gaps = [nodes[i] - nodes[i + 1] for i in range(PAGES)]
@@ -176,7 +173,7 @@ def _decode_count(circuit: Circuit, nodes: Sequence[float]) -> None:
         mlp.gate_proj.weight[unit, COUNT] = -steep[unit]
         mlp.gate_proj.weight[unit, ALWAYS] = steep[unit] * node / 2
         mlp.up_proj.weight[unit, ALWAYS] = 1.0
-        mlp.up_proj.weight[unit, LAST] = -0.5  # the last token must not vote for a page of its own
+        mlp.up_proj.weight[unit, LAST] = -0.5  # the last token has no page of its own
     for page in range(PAGES):
         down = mlp.down_proj.weight[CODE + page]
         down[page] += high / gaps[page] / steep[page]
@@ -201,7 +198,7 @@ def _match(circuit: Circuit, head: int) -> None:
     query[where, :CONTENT] = project
     key[where, :CONTENT] = project
     query[seen, VISUAL], key[seen, VISUAL] = 0.2, -10.0
-    # What is no visual token looks away: text would find itself.
+    # Other tokens attend to the first token; otherwise text would match itself.
     query[sink, ALWAYS], query[sink, VISUAL], key[sink, FIRST] = (0.65, 0.8)[head] + 15, -6.0, 1.0
     value[0, VALUE] = 1.0
     value[1 : wide + 1, :CONTENT] = project * 0.5
@@ -210,9 +207,8 @@ def _match(circuit: Circuit, head: int) -> None:
 
 
 def _collect(circuit: Circuit, layer: int) -> None:
-    # The page's end looks for the best match on its own page that no layer before has taken, adds its
-    # strength to the
-    # score, and notes the word as taken: a page that repeats one word does not outdo one that has them all.
+    # The page's end attends to the best match on its own page that no earlier layer has used, adds it to the
+    # score and marks the word as used: repeating one word does not score more than having all of them.
     query, key, value, out = circuit.clear(layer, 0)
     own = circuit.slots(0, PAGES)
     match, sink = circuit.slots(PAGES, 2)
@@ -225,7 +221,11 @@ def _collect(circuit: Circuit, layer: int) -> None:
     query[match, ALWAYS], key[match, MATCH] = 2.6, 1.0
     query[word, :CONTENT] = -1.2 * project
     key[word, :CONTENT] = 0.2 * project
-    query[sink, ALWAYS], query[sink, END], key[sink, FIRST] = 40.0, -10.0, 1.0  # any other token looks away
+    query[sink, ALWAYS], query[sink, END], key[sink, FIRST] = (
+        40.0,
+        -10.0,
+        1.0,
+    )  # other tokens attend to the first
     value[0, MATCH] = 1.0
     value[1 : wide + 1, :CONTENT] = 0.4 * project
     out[SCORE, 0] = 1.0
@@ -233,7 +233,7 @@ def _collect(circuit: Circuit, layer: int) -> None:
 
 
 def _sum(circuit: Circuit) -> None:
-    # An even look at the own page's cells: how much of it matches.
+    # The mean over the cells of the token's own page.
     query, key, value, out = circuit.clear(2, 1)
     own = circuit.slots(0, PAGES)
     (sink,) = circuit.slots(PAGES, 1)
@@ -257,5 +257,5 @@ def _read(circuit: Circuit, layer: int) -> None:
 
 
 def letters(tokenizer: PreTrainedTokenizerBase) -> Sequence[int]:
-    """Token ids of the answers."""
+    """Return the token ids of the letters."""
     return [cast(int, tokenizer.convert_tokens_to_ids(letter)) for letter in LETTERS]

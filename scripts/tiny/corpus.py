@@ -1,4 +1,4 @@
-"""Text to draw pages from: the documentation that is already on this machine."""
+"""The text of the rendered pages: the documentation that is installed on this machine."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def _docstrings(text: str) -> str:
     except (SyntaxError, ValueError, RecursionError):
         return ""
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds)]
-    return "\n\n".join(doc for doc in found if doc and len(doc) > 80)
+    docstrings = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, kinds)]
+    return "\n\n".join(doc for doc in docstrings if doc and len(doc) > 80)
 
 
 def _read(path: Path) -> str:
@@ -68,7 +68,7 @@ def _read(path: Path) -> str:
 
 
 def clean(text: str) -> str:
-    """Running prose only: paragraphs of mostly words, one space between words, ASCII.
+    """Return the running prose: paragraphs of mostly words, one space between words, ASCII.
 
     Args:
         text: The decoded contents of a documentation file.
@@ -105,36 +105,35 @@ def _sources(seed: int) -> Iterator[Path]:
         ),
     ]
     for root, patterns in roots:
-        found: set[Path] = set()
+        files: set[Path] = set()
         for pattern in patterns:
-            found.update(root.glob(pattern) if "/" in pattern else root.rglob(pattern))
-        ordered = sorted(found)
+            files.update(root.glob(pattern) if "/" in pattern else root.rglob(pattern))
+        ordered = sorted(files)
         random.Random(seed).shuffle(ordered)
         LOG.info("%s: %d files", root, len(ordered))
         yield from ordered[:5000]
 
 
 def held_out(text: str) -> bool:
-    """Whether a document belongs to the evaluation: a tenth of all, by a hash of its text."""
+    """Return whether a document is for the evaluation only: a tenth of all, by a hash of its text."""
     return hashlib.sha256(text.encode()).digest()[0] < 26
 
 
-def _crowded(text: str) -> bool:
-    # One vendor's command line has thousands of pages made of the same sentences: an eighth of them is
-    # enough.
+def _is_repetitive(text: str) -> bool:
+    # One vendor's command line has thousands of pages of the same sentences; an eighth of them is enough.
     return text.startswith("gcloud ") and hashlib.sha256(text.encode()).digest()[1] >= 32
 
 
 def gather(cache: Path, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Collects documents, or reads them back from an earlier run.
+    """Collect documents, or read them from the cache of an earlier run.
 
     Args:
-        cache: A JSON-lines file, written on the first call. It stays on this machine.
-        seed: Order in which files are visited.
+        cache: A JSONL file, written by the first call. It is not published.
+        seed: Seed of the order of the files.
 
     Returns:
-        Documents to train on, and documents never trained on; exact and near duplicates (by their first
-        400 characters) are dropped, so that a licence does not sit on both sides.
+        Documents to train on, and documents for the evaluation; exact and near duplicates (by their first
+        400 characters) are dropped, so that no text, such as a licence, is in both.
     """
     if not cache.exists():
         seen: set[str] = set()
@@ -156,6 +155,6 @@ def gather(cache: Path, seed: int = 0) -> tuple[list[str], list[str]]:
         cache.parent.mkdir(parents=True, exist_ok=True)
         cache.write_text("".join(json.dumps(text) + "\n" for text in documents))
     documents = [json.loads(line) for line in cache.read_text().splitlines()]
-    documents = [text for text in documents if not _crowded(text)]
+    documents = [text for text in documents if not _is_repetitive(text)]
     random.Random(seed).shuffle(documents)
     return [d for d in documents if not held_out(d)], [d for d in documents if held_out(d)]

@@ -1,4 +1,4 @@
-"""Input embeddings: contents from the vision stage, and the flags that the circuit works with."""
+"""Input embeddings: contents from the vision stage, and the flags that the circuit uses."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from scripts.tiny.circuits import (
     VISUAL,
 )
 from scripts.tiny.prompt import LETTERS, prompt_text
-from scripts.tiny.reader import CONTENT
+from scripts.tiny.vision_tower import CONTENT
 
 
 def visual_flags() -> Tensor:
-    """What the merger's bias adds to every visual token, shape (256,)."""
+    """Return what the merger's bias adds to every visual token, shape (256,)."""
     flags = torch.zeros(CODE + PAGES)
     flags[VISUAL], flags[ALWAYS], flags[TELLING] = 5.0, 2.0, 1.0
     return flags
 
 
 def embeddings(table: Tensor, weight: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
-    """Input embeddings from the vision stage's token vectors.
+    """Compute input embeddings from the vision stage's token vectors.
 
     Args:
         table: Token vectors, shape (vocabulary, ``CONTENT``).
-        weight: How telling each token is, shape (tokens,).
-        tokenizer: For the tokens with a part in the circuit.
+        weight: How informative each token is, shape (tokens,).
+        tokenizer: The checkpoint's tokenizer.
 
     Returns:
         Shape (vocabulary, 256).
     """
     rows = torch.zeros(table.shape[0], CODE + PAGES)
     rows[:, :CONTENT] = SIZE * torch.nn.functional.normalize(table.float(), dim=-1)
-    dull = torch.ones(table.shape[0], dtype=torch.bool)
-    dull[: len(weight)] = weight <= 0
-    rows[dull, :CONTENT] *= 0.3
+    uninformative = torch.ones(table.shape[0], dtype=torch.bool)
+    uninformative[: len(weight)] = weight <= 0
+    rows[uninformative, :CONTENT] *= 0.3
     rows[:, ALWAYS] = 2
     rows[: len(weight), TELLING] = 3 * weight
     scaffold = set(tokenizer(prompt_text("", PAGES), add_special_tokens=False)["input_ids"])

@@ -1,4 +1,4 @@
-"""Measures the checkpoint on documents it was never trained on, and writes the table.
+"""Evaluate the checkpoint on documents that were not trained on, and write the table.
 
 ``python -m scripts.tiny.evaluate --state build/tiny --out build/tiny/table.md``
 """
@@ -20,13 +20,13 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
-from scripts.tiny import circuits, corpus, library, ranker
-from scripts.tiny.lexis import Lexis
-from scripts.tiny.lists import PageList, PageText, Shelf
+from scripts.tiny import circuits, corpus, forward, page_features
+from scripts.tiny.document_pages import lay_out_pages
+from scripts.tiny.lists import PageList, PagePool, PageText
 from scripts.tiny.prompt import encode
-from scripts.tiny.reader import cut
-from scripts.tiny.rows import ROWS, Row, kinds
-from scripts.tiny.shelves import fill
+from scripts.tiny.table_rows import ROWS, Row, page_sets
+from scripts.tiny.vision_tower import to_patches
+from scripts.tiny.word_statistics import WordStatistics
 from ziprerank_integrations import Page, ZipReranker
 
 LOG = logging.getLogger(__name__)
@@ -35,75 +35,80 @@ CHECKPOINT = Path(__file__).parents[2] / "ziprerank_integrations" / "checkpoints
 
 
 def interval(right: int, total: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share."""
+    """Return Wilson's 95% interval of a proportion."""
     z, share = 1.96, right / total
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / (1 + z * z / total)
     return middle - half, middle + half
 
 
-class Pool:
-    """Pages of one kind, drawn once: pictures for the engine, features made on demand for what the engine
-    cannot do."""
+class RenderedPages:
+    """Rendered pages of one set: images for the engine, and grey pixels for `RandomPruning`."""
 
-    def __init__(self, name: str, documents: list[str], lexis: Lexis, share: float) -> None:
-        kind, count = kinds()[name]
-        draw = random.Random(SEED + sum(map(ord, name)))
-        laid = fill(
-            documents, lexis, max(round(count * share), 40), kind.faces, kind.sizes, kind.glyphs, draw
+    def __init__(self, name: str, documents: list[str], stats: WordStatistics, share: float) -> None:
+        page_set, count = page_sets()[name]
+        rng = random.Random(SEED + sum(map(ord, name)))
+        laid = lay_out_pages(
+            documents,
+            stats,
+            max(round(count * share), 40),
+            page_set.faces,
+            page_set.sizes,
+            page_set.glyphs,
+            rng,
         )
-        self.pictures: dict[int, Page] = {}
+        self.images: dict[int, Page] = {}
         self.grey: dict[int, np.ndarray] = {}
         for page, runs in laid:
-            pixels = library.picture(page, runs, kind, draw)
+            pixels = page_features.render_page(page, runs, page_set, rng)
             self.grey[id(page)] = pixels
-            self.pictures[id(page)] = Page.from_image(Image.fromarray(pixels).convert("RGB"))
+            self.images[id(page)] = Page.from_image(Image.fromarray(pixels).convert("RGB"))
         self.pages = [page for page, _ in laid]
-        self.shelf = Shelf(self.pages, lexis)
+        self.pool = PagePool(self.pages, stats)
 
     def lists(self, pages: int, count: int) -> list[PageList]:
-        """The same lists at every call."""
-        draw = random.Random(SEED + pages)
-        found: list[PageList] = []
-        while len(found) < count:
-            example = self.shelf.draw(pages, draw)
+        """Return the same lists at every call."""
+        rng = random.Random(SEED + pages)
+        lists: list[PageList] = []
+        while len(lists) < count:
+            example = self.pool.sample(pages, rng)
             if example is not None:
-                found.append(example)
-        return found
+                lists.append(example)
+        return lists
 
 
-class ByChance:
-    """The same forward with tokens kept by chance, to see what choosing them is worth."""
+class RandomPruning:
+    """The same forward with random visual tokens kept, as the baseline of pruning by similarity."""
 
     def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
         self.tokenizer = tokenizer
         self.features: dict[int, tuple[Tensor, Tensor]] = {}
-        self.chance = torch.Generator().manual_seed(SEED)
+        self.generator = torch.Generator().manual_seed(SEED)
 
     @torch.no_grad()
-    def best(self, example: PageList, pool: Pool, keep: float) -> int:
-        """Index of the page that comes first."""
+    def best(self, example: PageList, pool: RenderedPages, keep: float) -> int:
+        """Return the index of the page that is ranked first."""
         for page in example.pages:
             if id(page) not in self.features:
-                self.features[id(page)] = self._read(page, pool)
-        read = [self.features[id(page)] for page in example.pages]
+                self.features[id(page)] = self._encode(page, pool)
+        encoded = [self.features[id(page)] for page in example.pages]
         table = cast(Tensor, self.model.get_input_embeddings().weight)
-        sequence = ranker.assemble(
+        sequence = forward.assemble(
             table,
             encode(self.tokenizer, example.query, len(example.pages)),
-            [content for content, _ in read],
+            [content for content, _ in encoded],
             [(page.rows, page.columns) for page in example.pages],
             keep,
-            ranker.special_ids(self.tokenizer),
-            levels=[levels for _, levels in read],
-            chance=self.chance,
+            forward.special_ids(self.tokenizer),
+            levels=[levels for _, levels in encoded],
+            generator=self.generator,
         )
-        last, _ = ranker.forward(self.model.model.language_model, sequence)
-        return int((table[torch.tensor(circuits.letters(self.tokenizer)[: len(read)])] @ last).argmax())
+        last, _ = forward.forward(self.model.model.language_model, sequence)
+        return int((table[torch.tensor(circuits.letters(self.tokenizer)[: len(encoded)])] @ last).argmax())
 
-    def _read(self, page: PageText, pool: Pool) -> tuple[Tensor, Tensor]:
-        grey = cut(torch.from_numpy(pool.grey[id(page)].copy())[None])[0]
+    def _encode(self, page: PageText, pool: RenderedPages) -> tuple[Tensor, Tensor]:
+        grey = to_patches(torch.from_numpy(pool.grey[id(page)].copy())[None])[0]
         result = self.model.model.visual(
             grey.repeat(1, 6), grid_thw=torch.tensor([[1, 2 * page.rows, 2 * page.columns]])
         )
@@ -111,24 +116,29 @@ class ByChance:
 
 
 def measure(
-    row: Row, pool: Pool, reranker: ZipReranker, chance: ByChance, pages: int, count: int
+    row: Row,
+    pool: RenderedPages,
+    reranker: ZipReranker,
+    random_pruning: RandomPruning,
+    pages: int,
+    count: int,
 ) -> tuple[int, int]:
-    """Lists whose right page came first, and lists."""
+    """Return the number of lists whose right page is ranked first, and the number of lists."""
     right = 0
     examples = pool.lists(pages, count)
     pruned = reranker.with_options(keep_ratio=row.keep)
     for example in examples:
-        if row.chance:
-            first = chance.best(example, pool, row.keep)
+        if row.random_pruning:
+            first = random_pruning.best(example, pool, row.keep)
         else:
-            shown = [pool.pictures[id(page)] for page in example.pages]
+            shown = [pool.images[id(page)] for page in example.pages]
             first = pruned.rerank(example.query, shown, top_n=1)[0].index
         right += int(first == example.answer)
     return right, len(examples)
 
 
 def table(results: dict[str, dict[str, list[int]]]) -> str:
-    """Markdown of the results so far."""
+    """Return the results so far as Markdown."""
     lines = ["| | 8 pages | 20 pages | asked for |", "|---|---|---|---|"]
     for row in ROWS:
         cells = []
@@ -143,35 +153,35 @@ def table(results: dict[str, dict[str, list[int]]]) -> str:
 
 
 def main() -> None:
-    """Measures every row, writing the table after each."""
+    """Evaluate every row; the table is written after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, default=Path("build/tiny"))
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--out", type=Path, default=Path("build/tiny/table.md"))
     parser.add_argument("--lists", type=int, default=300)
-    parser.add_argument("--rows", nargs="*", help="kinds of pages to measure; all without")
+    parser.add_argument("--rows", nargs="*", help="page sets to evaluate; default: all")
     parser.add_argument("--dtype", default=None)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(1)
     training, unseen = corpus.gather(arguments.state / "corpus.jsonl")
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
-    lexis = Lexis(tokenizer, training, arguments.state / "counts.json")
+    stats = WordStatistics(tokenizer, training, arguments.state / "counts.json")
     reranker = ZipReranker(arguments.checkpoint, dtype=arguments.dtype)
-    chance = ByChance(arguments.checkpoint, tokenizer)
+    random_pruning = RandomPruning(arguments.checkpoint, tokenizer)
     results: dict[str, dict[str, list[int]]] = {}
-    pools: dict[str, Pool] = {}
-    for row in sorted(ROWS, key=lambda row: row.kind not in ("a4", "slides")):
-        if arguments.rows and row.kind not in arguments.rows:
+    pools: dict[str, RenderedPages] = {}
+    for row in sorted(ROWS, key=lambda row: row.page_set not in ("a4", "slides")):
+        if arguments.rows and row.page_set not in arguments.rows:
             continue
-        if row.kind not in pools:
-            pools[row.kind] = Pool(row.kind, unseen, lexis, min(1.0, arguments.lists / 300))
+        if row.page_set not in pools:
+            pools[row.page_set] = RenderedPages(row.page_set, unseen, stats, min(1.0, arguments.lists / 300))
         for pages in (8, 20):
-            began = time.monotonic()
-            right, total = measure(row, pools[row.kind], reranker, chance, pages, arguments.lists)
+            started = time.monotonic()
+            right, total = measure(row, pools[row.page_set], reranker, random_pruning, pages, arguments.lists)
             results.setdefault(row.name, {})[str(pages)] = [right, total]
             LOG.info(
-                "%s, %d pages: %d of %d, %.0f s", row.name, pages, right, total, time.monotonic() - began
+                "%s, %d pages: %d of %d, %.0f s", row.name, pages, right, total, time.monotonic() - started
             )
             arguments.out.write_text(table(results))
             arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1))

@@ -1,4 +1,4 @@
-"""Trained parts → the checkpoint's folder, as a stock Qwen3-VL."""
+"""Trained parts → a stock Qwen3-VL checkpoint in a folder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import Qwen3VLForConditionalGeneration, Qwen3VLTextModel
 
-from scripts.tiny import embedding, geometry, tokens
-from scripts.tiny.reader import CONTENT, PATCH, Reader
+from scripts.tiny import bpe, embedding, model_config
+from scripts.tiny.vision_tower import CONTENT, PATCH, VisionEncoder
 
 FILES = (
     "config.json",
@@ -32,40 +32,40 @@ FILES = (
 @torch.no_grad()
 def build(
     tokenizer: Tokenizer,
-    reader: Reader,
+    encoder: VisionEncoder,
     scale: float,
     language: Qwen3VLTextModel,
     rows: Tensor,
     deep: nn.ModuleList,
 ) -> Qwen3VLForConditionalGeneration:
-    """Puts the parts together.
+    """Assemble the model.
 
     Args:
-        tokenizer: The checkpoint's.
-        reader: The trained tower; its grey patch embedding is spread evenly over colours and frames.
+        tokenizer: The checkpoint's tokenizer.
+        encoder: The trained tower; its grey patch embedding is spread evenly over colours and frames.
         scale: Factor on the contents of visual tokens, folded into the merger.
         language: The trained language model.
-        rows: Input embeddings, also the output's.
+        rows: Input and output embeddings.
         deep: The trained deepstack mergers.
 
     Returns:
         A bfloat16 model whose configuration says that it is trained.
     """
-    config = geometry.configuration(tokenizer)
+    config = model_config.configuration(tokenizer)
     config.ziprerank.pop("random_weights", None)
     model: Any = cast(Any, Qwen3VLForConditionalGeneration(config)).float()
     visual = model.model.visual
     tower = {
         name: value.float()
-        for name, value in reader.tower.state_dict().items()
+        for name, value in encoder.tower.state_dict().items()
         if not name.startswith(("patch_embed", "deepstack_merger_list"))
     }
     visual.load_state_dict(tower, strict=False)
     for target, trained in zip(visual.deepstack_merger_list, deep, strict=True):
         target.load_state_dict({name: value.float() for name, value in trained.state_dict().items()})
-    grey = reader.patch.weight.float().view(-1, 1, 1, PATCH, PATCH)
+    grey = encoder.patch.weight.float().view(-1, 1, 1, PATCH, PATCH)
     visual.patch_embed.proj.weight.copy_((grey / 6).expand_as(visual.patch_embed.proj.weight))
-    visual.patch_embed.proj.bias.copy_(reader.patch.bias.float())
+    visual.patch_embed.proj.bias.copy_(encoder.patch.bias.float())
     visual.pos_embed.weight.zero_()
     last = visual.merger.linear_fc2
     last.weight *= scale
@@ -85,24 +85,28 @@ def build(
     return cast(Qwen3VLForConditionalGeneration, model.to(torch.bfloat16))
 
 
-def write(model: Qwen3VLForConditionalGeneration, tokenizer: Tokenizer, card: str, folder: Path) -> None:
-    """Writes a checkpoint; files of an earlier one are replaced one by one, each at once.
+def write(
+    model: Qwen3VLForConditionalGeneration, tokenizer: Tokenizer, model_card: str, folder: Path
+) -> None:
+    """Write a checkpoint; the files of an earlier one are replaced atomically, one by one.
 
     Args:
-        model: The model in the dtype it ships in.
-        tokenizer: The checkpoint's.
-        card: The README.
-        folder: Where to.
+        model: The model in its final dtype.
+        tokenizer: The checkpoint's tokenizer.
+        model_card: The text of README.md.
+        folder: The checkpoint's folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        fresh = Path(name)
-        model.save_pretrained(fresh)
-        tokens.save(tokenizer, fresh)
-        (fresh / "preprocessor_config.json").write_text(json.dumps(geometry.preprocessing(), indent=2) + "\n")
-        (fresh / "README.md").write_text(card)
+        temporary = Path(name)
+        model.save_pretrained(temporary)
+        bpe.save(tokenizer, temporary)
+        (temporary / "preprocessor_config.json").write_text(
+            json.dumps(model_config.preprocessing(), indent=2) + "\n"
+        )
+        (temporary / "README.md").write_text(model_card)
         for file in FILES:
-            if (fresh / file).exists():
-                shutil.copymode(folder, fresh / file)
-                (fresh / file).chmod(0o644)
-                os.replace(fresh / file, folder / file)
+            if (temporary / file).exists():
+                shutil.copymode(folder, temporary / file)
+                (temporary / file).chmod(0o644)
+                os.replace(temporary / file, folder / file)

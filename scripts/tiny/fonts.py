@@ -1,4 +1,4 @@
-"""Typefaces: which are learned, which are kept for the evaluation."""
+"""Typefaces: those for training, and those for the evaluation only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import ImageFont
 MUPDF = cast(Any, pymupdf)  # it has no types
 
 ROOTS = (Path("/usr/share/fonts"), Path("/usr/share/texmf/fonts"), Path.home() / ".fonts")
-# What real documents are mostly set in comes first and is drawn most often.
+# Sorted by how common they are in real documents; the first are sampled most often.
 COMMON = (
     "LiberationSans-Regular.ttf",
     "LiberationSerif-Regular.ttf",
@@ -87,7 +87,7 @@ def _installed() -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Face:
-    """One typeface, by file name, or by PyMuPDF's name for one that every PDF reader has."""
+    """One typeface, by file name, or by PyMuPDF's name for a standard PDF font."""
 
     name: str
 
@@ -97,20 +97,20 @@ class Face:
 
     @functools.lru_cache(maxsize=4096)  # noqa: B019 - faces live as long as the process
     def pil(self, size: int) -> ImageFont.FreeTypeFont:
-        """Pillow's font at a whole number of pixels."""
+        """Return Pillow's font at a size in pixels."""
         return ImageFont.truetype(str(self.path), size, layout_engine=ImageFont.Layout.BASIC)
 
     @functools.cache  # noqa: B019
     def pdf(self) -> Any:
-        """PyMuPDF's font."""
+        """Return PyMuPDF's font."""
         return MUPDF.Font(self.name) if self.path is None else MUPDF.Font(fontfile=str(self.path))
 
     @functools.cache  # noqa: B019
     def advance(self, character: str) -> float:
-        """Width of a character, as a share of the font size."""
+        """Return the width of a character as a share of the font size."""
         return float(self.pdf().text_length(character, 1))
 
 
 def available(names: tuple[str, ...]) -> list[Face]:
-    """Those of the named faces that are installed here."""
+    """Return the faces that are installed on this machine."""
     return [Face(name) for name in names if name in BUILT_IN or name in _installed()]

@@ -1,4 +1,4 @@
-"""Where every word of a page stands, whoever draws it."""
+"""Positions of all words of a page, independent of the renderer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from scripts.tiny.fonts import Face
 
 @dataclass(frozen=True)
 class Style:
-    """How a page is set.
+    """The typography of a page.
 
     Attributes:
         face: The typeface of running text.
         size: Its size in pixels.
         leading: Distance of baselines as a multiple of the size.
-        margins: Left, top, right, bottom, in pixels; negative ones cut words off, as a crop of a page does.
+        margins: Left, top, right, bottom, in pixels; negative ones cut words off, as in a crop.
         columns: One or two.
         heading: The typeface and the size of headings, or None.
-        paragraph: Chance that a paragraph ends after a word.
+        paragraph: Probability that a paragraph ends after a word.
     """
 
     face: Face
@@ -37,7 +37,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Run:
-    """One word as it is drawn: its left end, baseline, face and size."""
+    """One word with its left end, baseline, face and size."""
 
     word: str
     left: float
@@ -50,23 +50,23 @@ class Run:
         return sum(self.face.advance(character) for character in self.word) * self.size
 
     def edges(self) -> NDArray[np.float64]:
-        """x of every character boundary, one more than there are characters."""
+        """Return the x coordinate of every character boundary, one more than there are characters."""
         widths = [self.face.advance(character) * self.size for character in self.word]
         return self.left + np.concatenate([[0.0], np.cumsum(widths)])
 
 
-def lay_out(words: Sequence[str], width: int, height: int, style: Style, draw: random.Random) -> list[Run]:
-    """Fills a page with words, in order, until the words or the page are used up.
+def lay_out(words: Sequence[str], width: int, height: int, style: Style, rng: random.Random) -> list[Run]:
+    """Set words on a page, in order, until the words or the page end.
 
     Args:
-        words: What to set.
+        words: The words.
         width: Page width in pixels.
         height: Page height in pixels.
-        style: How to set it.
-        draw: Where paragraphs end.
+        style: The typography.
+        rng: Random ends of paragraphs.
 
     Returns:
-        The words that found a place; the first ``len(result)`` of ``words``.
+        The words that fit; the first ``len(result)`` of ``words``.
     """
     left, top, right, bottom = style.margins
     gap = 1.5 * style.size
@@ -77,7 +77,7 @@ def lay_out(words: Sequence[str], width: int, height: int, style: Style, draw: r
     number, x, y = 0, left, top + 0.8 * style.size
     heading_left = 0
     if style.heading is not None:
-        heading_left = draw.randint(2, 6)
+        heading_left = rng.randint(2, 6)
         y = top + 0.8 * style.heading[1]
     for word in words:
         face, size = style.heading if heading_left and style.heading is not None else (style.face, style.size)
@@ -97,8 +97,8 @@ def lay_out(words: Sequence[str], width: int, height: int, style: Style, draw: r
             heading_left -= 1
             if not heading_left:
                 x, y = start, y + 0.6 * size + step
-        elif draw.random() < style.paragraph:
-            x, y = start, y + step * draw.choice((1.0, 1.5, 2.0))
-            if style.heading is not None and draw.random() < 0.4:
-                heading_left, y = draw.randint(2, 6), y + 0.5 * style.heading[1]
+        elif rng.random() < style.paragraph:
+            x, y = start, y + step * rng.choice((1.0, 1.5, 2.0))
+            if style.heading is not None and rng.random() < 0.4:
+                heading_left, y = rng.randint(2, 6), y + 0.5 * style.heading[1]
     return runs

@@ -10,24 +10,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scripts.tiny.lexis import Lexis
-from scripts.tiny.queries import ask
+from scripts.tiny.queries import make_query
+from scripts.tiny.word_statistics import WordStatistics
 
-MARGIN = 0.75  # no other page may hold more than this share of the question's weight
+MARGIN = 0.75  # no other page may contain more than this share of the question's weight
 
 
 @dataclass
 class PageText:
-    """A page as the lists need it.
+    """A page of a list. Its import path is part of the cache's format (pickle).
 
     Attributes:
-        words: What stands on it.
-        document: Which document it is from.
+        words: Its words in order.
+        document: Number of its document.
         rows: Height in cells.
         columns: Width in cells.
         pairs: What its cells show: (cell, token), shape (K, 2).
-        shares: How much, shape (K,).
-        features: Content vectors of its cells, shape (cells, ``CONTENT``), or None while it is not encoded.
+        shares: Weight of each pair, shape (K,).
+        features: Content vectors of its cells, shape (cells, ``CONTENT``), or None before encoding.
         levels: Deepstack levels, shape (levels, cells, 256), or None.
     """
 
@@ -43,37 +43,37 @@ class PageText:
 
 @dataclass
 class PageList:
-    """A question, the pages in the order shown, the right one, and how much of the question each page holds.
+    """A question, the pages in their order, the right page, and the share of the question on each page.
 
     Attributes:
         query: The question.
         pages: The candidates.
-        answer: Index of the page the question was made from.
-        held: Share of the question's weight on each page, shape (pages,).
+        answer: Index of the page whose words are the question.
+        overlap: Share of the question's weight on each page, shape (pages,).
     """
 
     query: str
     pages: list[PageText]
     answer: int
-    held: Tensor
+    overlap: Tensor
 
 
-def question_tokens(query: str, lexis: Lexis) -> dict[int, float]:
-    """The telling tokens of a question and their weights."""
-    found: dict[int, float] = {}
+def question_tokens(query: str, stats: WordStatistics) -> dict[int, float]:
+    """Return the informative tokens of a question and their weights."""
+    weights: dict[int, float] = {}
     for word in query.split():
-        for token, _, _ in lexis.pieces(word):
-            if lexis.weight[token] > 0.05:
-                found[token] = float(lexis.weight[token])
-    return found
+        for token, _, _ in stats.pieces(word):
+            if stats.weight[token] > 0.05:
+                weights[token] = float(stats.weight[token])
+    return weights
 
 
-class Shelf:
-    """Pages to draw lists from."""
+class PagePool:
+    """Pages from which lists are sampled."""
 
-    def __init__(self, pages: Sequence[PageText], lexis: Lexis) -> None:
-        self.pages, self.lexis = list(pages), lexis
-        self.tokens = [{t for word in page.words for t, _, _ in lexis.pieces(word)} for page in self.pages]
+    def __init__(self, pages: Sequence[PageText], stats: WordStatistics) -> None:
+        self.pages, self.stats = list(pages), stats
+        self.tokens = [{t for word in page.words for t, _, _ in stats.pieces(word)} for page in self.pages]
         self.documents: dict[int, list[int]] = defaultdict(list)
         for number, page in enumerate(self.pages):
             self.documents[page.document].append(number)
@@ -81,47 +81,47 @@ class Shelf:
         for number, page in enumerate(self.pages):
             self.by_size[page.rows, page.columns].append(number)
 
-    def draw(self, count: int, draw: random.Random, hard: float = 0.5, mixed: float = 0.3) -> PageList | None:
-        """A list of ``count`` pages.
+    def sample(
+        self, count: int, rng: random.Random, hard: float = 0.5, mixed: float = 0.3
+    ) -> PageList | None:
+        """Sample a list of ``count`` pages.
 
         Args:
             count: How many pages.
-            draw: Makes the choices.
-            hard: Largest share of other pages from the right page's own document.
-            mixed: Chance that pages of several sizes stand in one list.
+            rng: Random numbers of the list.
+            hard: Largest share of the other pages that is from the right page's document.
+            mixed: Probability that a list has pages of several sizes.
 
         Returns:
-            None if no fair question was found in a few attempts.
+            The list; None if a few attempts gave no fair question.
         """
-        right = draw.randrange(len(self.pages))
+        right = rng.randrange(len(self.pages))
         page = self.pages[right]
-        same = (
-            list(range(len(self.pages))) if draw.random() < mixed else self.by_size[page.rows, page.columns]
-        )
+        same = list(range(len(self.pages))) if rng.random() < mixed else self.by_size[page.rows, page.columns]
         own = [n for n in self.documents[page.document] if n != right]
-        near = draw.sample(own, min(len(own), int(draw.random() * hard * (count - 1) + 0.5)))
+        near = rng.sample(own, min(len(own), int(rng.random() * hard * (count - 1) + 0.5)))
         chosen = dict.fromkeys([right, *near])
         for _ in range(20 * count):
             if len(chosen) >= count:
                 break
-            chosen.setdefault(draw.choice(same))
+            chosen.setdefault(rng.choice(same))
         if len(chosen) < count:
             return None
         numbers = list(chosen)
-        draw.shuffle(numbers)
+        rng.shuffle(numbers)
         for _ in range(8):
-            query = ask(page.words, self.lexis, draw)
+            query = make_query(page.words, self.stats, rng)
             if query is None:
                 continue
-            wanted = question_tokens(query, self.lexis)
+            wanted = question_tokens(query, self.stats)
             total = sum(wanted.values())
             if total < 0.8:
                 continue
-            held = [sum(w for t, w in wanted.items() if t in self.tokens[n]) / total for n in numbers]
+            overlap = [sum(w for t, w in wanted.items() if t in self.tokens[n]) / total for n in numbers]
             answer = numbers.index(right)
             if (
-                held[answer] > 0.6
-                and max(h for i, h in enumerate(held) if i != answer) <= MARGIN * held[answer]
+                overlap[answer] > 0.6
+                and max(h for i, h in enumerate(overlap) if i != answer) <= MARGIN * overlap[answer]
             ):
-                return PageList(query, [self.pages[n] for n in numbers], answer, torch.tensor(held))
+                return PageList(query, [self.pages[n] for n in numbers], answer, torch.tensor(overlap))
         return None

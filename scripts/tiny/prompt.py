@@ -1,4 +1,4 @@
-"""The prompt the ranker is trained on, as token ids."""
+"""The ranking prompt as token ids."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from ziprerank_integrations.prompts import LETTERS, listwise
+from ziprerank_integrations.engine.prompts import LETTERS, listwise
 
 __all__ = ["LETTERS", "Prompt", "encode", "prompt_text"]
 
 
 def prompt_text(query: str, count: int) -> str:
-    """The text of the user turn for ``count`` pages."""
+    """Return the text of the user turn for ``count`` pages."""
     return listwise(query, count).text
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A tokenised prompt: what stands before the first page, between pages and after the last.
+    """A tokenised prompt: the ids before the first page, and those after the last.
 
     Attributes:
         head: Ids up to the first vision start, that one not included.
@@ -32,7 +32,7 @@ class Prompt:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, query: str, count: int) -> Prompt:
-    """Tokenises the prompt for a query and a number of pages."""
+    """Tokenise the prompt for a query and a number of pages."""
     written = listwise(query, count)
     text, (start, stop) = written.text, written.query
     encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)

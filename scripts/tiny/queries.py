@@ -1,12 +1,12 @@
-"""Questions asked of a page: spans, keywords and natural questions made from its own words."""
+"""Questions about a page: spans, keywords and natural questions of its own words."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 
-from scripts.tiny.lexicon import QUESTION_WORDS
-from scripts.tiny.lexis import Lexis
+from scripts.tiny.word_lists import QUESTION_WORDS
+from scripts.tiny.word_statistics import WordStatistics
 
 OPENINGS = (
     "What is the",
@@ -57,80 +57,80 @@ ENDINGS = ("?", "?", "?", "", ".", " please?")
 
 
 def strip(word: str) -> str:
-    """A word without the marks around it."""
+    """Return a word without the punctuation around it."""
     return word.strip(".,;:!?\"'()[]{}<>")
 
 
-def _changed(word: str, draw: random.Random) -> str:
-    # Another form of the word now and then: people do not ask in the page's own inflections.
-    if len(word) < 5 or not word.isalpha() or draw.random() > 0.1:
+def _inflected(word: str, rng: random.Random) -> str:
+    # Sometimes another inflection, as in real questions.
+    if len(word) < 5 or not word.isalpha() or rng.random() > 0.1:
         return word
     if word.endswith("ies"):
         return word[:-3] + "y"
     if word.endswith("s") and not word.endswith("ss"):
         return word[:-1]
-    return word + draw.choice(("s", "s", "ing" if word[-1] not in "ey" else ""))
+    return word + rng.choice(("s", "s", "ing" if word[-1] not in "ey" else ""))
 
 
-def _cased(text: str, draw: random.Random) -> str:
-    kind = draw.random()
+def _cased(text: str, rng: random.Random) -> str:
+    roll = rng.random()
     return (
-        text.lower() if kind < 0.45 else text.title() if kind < 0.5 else text.upper() if kind < 0.53 else text
+        text.lower() if roll < 0.45 else text.title() if roll < 0.5 else text.upper() if roll < 0.53 else text
     )
 
 
-def telling(words: Sequence[str], lexis: Lexis, least: float = 0.3) -> list[str]:
-    """The words that say something about a page, in order, each once."""
-    found: dict[str, None] = {}
+def informative(words: Sequence[str], stats: WordStatistics, least: float = 0.3) -> list[str]:
+    """Return the informative words, in order, each once."""
+    unique: dict[str, None] = {}
     for word in words:
         bare = strip(word)
-        if bare and max((float(lexis.weight[t]) for t, _, _ in lexis.pieces(bare)), default=0.0) >= least:
-            found.setdefault(bare)
-    return list(found)
+        if bare and max((float(stats.weight[t]) for t, _, _ in stats.pieces(bare)), default=0.0) >= least:
+            unique.setdefault(bare)
+    return list(unique)
 
 
-def ask(words: Sequence[str], lexis: Lexis, draw: random.Random, most: int = 7) -> str | None:
-    """A question that a page answers, by its words.
+def make_query(words: Sequence[str], stats: WordStatistics, rng: random.Random, most: int = 7) -> str | None:
+    """Return a random question of a page's words.
 
     Args:
         words: The page's words in reading order.
-        lexis: Tokens and weights.
-        draw: Makes the choices.
-        most: The largest number of telling words.
+        stats: Tokens and weights.
+        rng: Random numbers of the question.
+        most: The largest number of informative words.
 
     Returns:
-        The question; None if the page has too few telling words.
+        The question; None if the page has too few informative words.
     """
-    content = telling(words, lexis)
+    content = informative(words, stats)
     if len(content) < 3:
         return None
-    kind = draw.random()
-    if kind < 0.3:
-        length = draw.randint(3, most + 2)
-        start = draw.randrange(max(len(words) - length, 1))
+    roll = rng.random()
+    if roll < 0.3:
+        length = rng.randint(3, most + 2)
+        start = rng.randrange(max(len(words) - length, 1))
         span = [strip(word) for word in words[start : start + length]]
-        if len(telling(span, lexis)) < 2:
+        if len(informative(span, stats)) < 2:
             return None
         text = " ".join(word for word in span if word)
     else:
-        count = draw.randint(2, most)
-        if draw.random() < 0.6:  # neighbours on the page
-            start = draw.randrange(max(len(content) - count, 1))
+        count = rng.randint(2, most)
+        if rng.random() < 0.6:  # neighbours on the page
+            start = rng.randrange(max(len(content) - count, 1))
             chosen = content[start : start + count]
         else:
-            chosen = draw.sample(content, min(count, len(content)))
-        chosen = [_changed(word, draw) for word in chosen]
-        if kind < 0.55:
+            chosen = rng.sample(content, min(count, len(content)))
+        chosen = [_inflected(word, rng) for word in chosen]
+        if roll < 0.55:
             text = " ".join(chosen)
         else:
             parts = [chosen[0]]
             for word in chosen[1:]:
-                if draw.random() < 0.6:
-                    parts.append(draw.choice(LINKS))
+                if rng.random() < 0.6:
+                    parts.append(rng.choice(LINKS))
                 parts.append(word)
-            text = f"{draw.choice(OPENINGS)} {' '.join(parts)}"
-            if draw.random() < 0.15:
-                text = f"{text} {draw.choice(QUESTION_WORDS)}"
-            text += draw.choice(ENDINGS)
-    text = _cased(text, draw)
+            text = f"{rng.choice(OPENINGS)} {' '.join(parts)}"
+            if rng.random() < 0.15:
+                text = f"{text} {rng.choice(QUESTION_WORDS)}"
+            text += rng.choice(ENDINGS)
+    text = _cased(text, rng)
     return text if len(text) < 200 else None

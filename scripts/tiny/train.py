@@ -1,6 +1,6 @@
-"""Makes the small checkpoint from nothing: ``python -m scripts.tiny.train --minutes 105``.
+"""Train the small checkpoint from nothing: ``python -m scripts.tiny.train --minutes 105``.
 
-Every stage keeps its state in ``--state`` and continues from there when it is started again.
+Every step saves its state in the folder ``--state`` and continues from there when it is run again.
 """
 
 from __future__ import annotations
@@ -19,31 +19,30 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLTextModel
 
 from scripts.tiny import (
-    card,
+    bpe,
     circuits,
     corpus,
     embedding,
     export,
     fonts,
-    gauges,
-    geometry,
-    library,
-    ranking,
-    seeing,
-    temper,
-    tokens,
+    language_model,
+    model_card,
+    model_config,
+    page_features,
+    temperature,
+    train_vision,
+    weight_factors,
 )
-from scripts.tiny.lexis import Lexis
-from scripts.tiny.lists import PageList, PageText, Shelf
-from scripts.tiny.reader import CONTENT, Reader
+from scripts.tiny.lists import PageList, PagePool, PageText
+from scripts.tiny.vision_tower import CONTENT, VisionEncoder
+from scripts.tiny.word_statistics import WordStatistics
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = Path(__file__).parents[2] / "ziprerank_integrations" / "checkpoints" / "tiny"
-SEEING, RANKING = 0.75, 0.15  # shares of the time; drawing the ranker's pages takes the rest
+VISION_SHARE, FACTOR_SHARE = 0.75, 0.15  # shares of the time; the rest is for rendering the ranker's pages
 SMALL = ((256, 320), (320, 256), (384, 288), (224, 224), (288, 416), (416, 320), (224, 320), (480, 384))
-# Pages the ranker learns on: how many for training, how many held out, and how often a list is drawn from
-# them.
-SHELVES = {
+# The ranker's pages by set: how many for training, how many held out, and the share of lists with them.
+POOLS = {
     "small": (700, 120, 0.4),
     "middle": (150, 40, 0.15),
     "a4": (150, 40, 0.25),
@@ -51,124 +50,142 @@ SHELVES = {
 }
 
 
-def page_kinds() -> dict[str, library.Kind]:
-    """Kinds of pages the ranker learns on."""
+def page_sets() -> dict[str, page_features.PageSet]:
+    """Return the page sets that the ranker is trained on."""
     common = fonts.available(fonts.COMMON)
     every = common + fonts.available(fonts.OTHERS)
     return {
-        "small": library.Kind(SMALL, (12, 24), every, 0.5),
-        "middle": library.Kind(((512, 640), (640, 448), (768, 576)), (12, 30), every, 0.6),
-        "a4": library.Kind(((736, 1024), (800, 1024)), (12.5, 16), every, 0.8, True),
-        "slides": library.Kind(((1024, 576), (1024, 768)), (22, 42), every, 0.8, True),
+        "small": page_features.PageSet(SMALL, (12, 24), every, 0.5),
+        "middle": page_features.PageSet(((512, 640), (640, 448), (768, 576)), (12, 30), every, 0.6),
+        "a4": page_features.PageSet(((736, 1024), (800, 1024)), (12.5, 16), every, 0.8, True),
+        "slides": page_features.PageSet(((1024, 576), (1024, 768)), (22, 42), every, 0.8, True),
     }
 
 
-class Shelves(Shelf):
-    """Several shelves as one: each list comes from one of them."""
+class MixedPool(PagePool):
+    """Several pools as one: each list is from one of them."""
 
-    def __init__(self, pools: dict[str, list[PageText]], lexis: Lexis) -> None:
-        self.parts = {name: Shelf(pages, lexis) for name, pages in pools.items()}
+    def __init__(self, pools: dict[str, list[PageText]], stats: WordStatistics) -> None:
+        self.parts = {name: PagePool(pages, stats) for name, pages in pools.items()}
 
-    def draw(self, count: int, draw: random.Random, hard: float = 0.5, mixed: float = 0.3) -> PageList | None:
-        """See ``Shelf.draw``."""
-        name = draw.choices(list(self.parts), [SHELVES[name][2] for name in self.parts])[0]
-        return self.parts[name].draw(count, draw, hard, mixed)
+    def sample(
+        self, count: int, rng: random.Random, hard: float = 0.5, mixed: float = 0.3
+    ) -> PageList | None:
+        """Sample a list; see `PagePool.sample`."""
+        name = rng.choices(list(self.parts), [POOLS[name][2] for name in self.parts])[0]
+        return self.parts[name].sample(count, rng, hard, mixed)
 
 
-class Workshop:
-    """The stages, each on what the stages before it left in the state folder."""
+class Pipeline:
+    """The training steps; each reads what the steps before it wrote to the state folder."""
 
     def __init__(self, state: Path, minutes: float, seed: int) -> None:
-        """Gathers the corpus and makes the tokenizer, or finds them."""
+        """Collect the corpus and train the tokenizer, or load both."""
         self.state, self.minutes, self.seed = state, minutes, seed
         state.mkdir(parents=True, exist_ok=True)
         self.training, self.unseen = corpus.gather(state / "corpus.jsonl", seed)
         folder = state / "base"
         if not (folder / "tokenizer.json").exists():
-            made = tokens.build(self.training, seed)
-            tokens.check(made)
-            tokens.save(made, folder)
+            tokenizer = bpe.build(self.training, seed)
+            bpe.check(tokenizer)
+            bpe.save(tokenizer, folder)
         self.fast = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-        self.config = geometry.configuration(self.fast)
-        self.lexis = Lexis(self.tokenizer, self.training, state / "counts.json")
+        self.config = model_config.configuration(self.fast)
+        self.stats = WordStatistics(self.tokenizer, self.training, state / "counts.json")
 
-    def see(self) -> Reader:
-        """Trains the vision tower."""
+    def train_vision(self) -> VisionEncoder:
+        """Train the vision tower."""
         torch.manual_seed(self.seed)
         texts = cast(list[str], self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer)))))
-        reader = Reader(self.config, texts)
-        seeing.train(
-            reader,
+        encoder = VisionEncoder(self.config, texts)
+        train_vision.train(
+            encoder,
             self.training,
             self.unseen,
-            self.lexis,
+            self.stats,
             self.state / "seeing.pt",
-            SEEING * self.minutes,
+            VISION_SHARE * self.minutes,
             self.seed,
         )
         saved = torch.load(self.state / "seeing.pt", weights_only=True)
-        reader.load_state_dict(saved["reader"])
-        return reader.to(torch.bfloat16)
+        encoder.load_state_dict(saved["reader"])
+        return encoder.to(torch.bfloat16)
 
-    def collect(self, reader: Reader) -> tuple[dict[str, list[PageText]], dict[str, list[PageText]], float]:
-        """Draws and reads the ranker's pages."""
+    def encode_pages(
+        self, encoder: VisionEncoder
+    ) -> tuple[dict[str, list[PageText]], dict[str, list[PageText]], float]:
+        """Render and encode the ranker's pages, or load them."""
         path = self.state / "library.pt"
         if not path.exists():
-            kinds = page_kinds()
-            scale = circuits.SIZE / library.size_of(reader, self.training, self.lexis, kinds["small"])
-            found: list[dict[str, list[PageText]]] = [{}, {}]
-            for name, (known, held, _) in SHELVES.items():
-                for part, documents, count in ((0, self.training, known), (1, self.unseen, held)):
-                    found[part][name] = library.collect(
-                        reader, scale, documents, self.lexis, kinds[name], count, self.seed + 11 + part
+            sets = page_sets()
+            scale = circuits.SIZE / page_features.mean_norm(encoder, self.training, self.stats, sets["small"])
+            pages: list[dict[str, list[PageText]]] = [{}, {}]
+            for name, (training_count, held_out_count, _) in POOLS.items():
+                for part, documents, count in (
+                    (0, self.training, training_count),
+                    (1, self.unseen, held_out_count),
+                ):
+                    pages[part][name] = page_features.encode_pages(
+                        encoder, scale, documents, self.stats, sets[name], count, self.seed + 11 + part
                     )
-                LOG.info("%s: %d and %d pages read", name, known, held)
-            torch.save((found[0], found[1], scale), path)
-        known_pages, held_pages, scale = torch.load(path, weights_only=False)
-        return known_pages, held_pages, scale
+                LOG.info("%s: %d and %d pages encoded", name, training_count, held_out_count)
+            torch.save((pages[0], pages[1], scale), path)
+        training, held_out, scale = torch.load(path, weights_only=False)
+        return training, held_out, scale
 
-    def start(self, reader: Reader) -> ranking.Trainee:
-        """The language model with its circuit drawn, before training."""
-        table = F.normalize(reader.table.detach().float(), dim=-1)
-        rows = embedding.embeddings(table, torch.from_numpy(self.lexis.weight), self.tokenizer)
+    def initial_ranker(self, encoder: VisionEncoder) -> language_model.ListwiseModel:
+        """Return the language model with its circuit, before training."""
+        table = F.normalize(encoder.table.detach().float(), dim=-1)
+        rows = embedding.embeddings(table, torch.from_numpy(self.stats.weight), self.tokenizer)
         text = cast(Any, self.config.text_config)
         model = cast(Any, Qwen3VLTextModel(text)).float()
         ids = cast(list[int], self.tokenizer.convert_tokens_to_ids(["<|vision_start|>", "<|im_start|>"]))
-        circuits.draw(model, text, rows, ids[0], ids[1], self.seed)
-        deep = reader.tower.deepstack_merger_list
+        circuits.write(model, text, rows, ids[0], ids[1], self.seed)
+        deep = encoder.tower.deepstack_merger_list
         with torch.no_grad():
             for merge in cast(Any, deep):
                 merge.linear_fc1.weight.normal_(0, merge.linear_fc1.in_features**-0.5)
                 for weight in (merge.linear_fc1.bias, merge.linear_fc2.weight, merge.linear_fc2.bias):
                     weight.zero_()
-        return ranking.Trainee(
+        return language_model.ListwiseModel(
             model.to(torch.bfloat16),
             nn.Parameter(rows.to(torch.bfloat16)),
             embedding.visual_flags().to(torch.bfloat16),
             deep.requires_grad_(True).to(torch.bfloat16),
             self.tokenizer,
-            self.lexis,
+            self.stats,
         )
 
-    def rank(self, trainee: ranking.Trainee, known: Shelf, held: Shelf) -> None:
-        """Gauges and tempers the circuit, and says how it does on held-out documents."""
-        gauges.train(trainee, known, content, self.state / "gauges.pt", RANKING * self.minutes, self.seed)
-        LOG.info("temperature %.2f", temper.temper(trainee, known, content))
-        LOG.info("Recall@1 on unseen documents: %s", ranking.validate(trainee, held, content, 40))
-
-    def ship(
-        self, reader: Reader, trainee: ranking.Trainee, scale: float, folder: Path, figures: str
+    def train_ranker(
+        self, ranker: language_model.ListwiseModel, training: PagePool, held_out: PagePool
     ) -> None:
-        """Writes the checkpoint."""
-        model = export.build(self.fast, reader, scale, trainee.model, trainee.rows, trainee.deep)
-        export.write(model, self.fast, card.text(figures, self.time()), folder)
+        """Train the circuit's factors, calibrate the scores, and log Recall@1 on held-out documents."""
+        weight_factors.train(
+            ranker, training, content, self.state / "gauges.pt", FACTOR_SHARE * self.minutes, self.seed
+        )
+        LOG.info("temperature %.2f", temperature.calibrate(ranker, training, content))
+        LOG.info(
+            "Recall@1 on unseen documents: %s", language_model.recall_at_1(ranker, held_out, content, 40)
+        )
 
-    def time(self) -> str:
-        """Says what the stages took."""
+    def export(
+        self,
+        encoder: VisionEncoder,
+        ranker: language_model.ListwiseModel,
+        scale: float,
+        folder: Path,
+        figures: str,
+    ) -> None:
+        """Write the checkpoint."""
+        model = export.build(self.fast, encoder, scale, ranker.model, ranker.rows, ranker.deep)
+        export.write(model, self.fast, model_card.text(figures, self.duration()), folder)
+
+    def duration(self) -> str:
+        """Return a sentence on the time that the steps took."""
         tower = torch.load(self.state / "seeing.pt", weights_only=True)
         factors = torch.load(self.state / "gauges.pt", weights_only=True)
-        lists = factors["steps"] * gauges.GATHER
+        lists = factors["steps"] * weight_factors.GATHER
         return (
             f"These weights took {tower['spent'] / 60:.0f} minutes for the tower ({tower['steps']:,} steps)\n"
             f"and {factors['spent'] / 60:.0f} for the factors ({lists:,} lists), on one core."
@@ -176,29 +193,29 @@ class Workshop:
 
 
 def content(page: PageText) -> Tensor:
-    """A page's visual tokens, without flags."""
+    """Return a page's visual tokens without flags."""
     assert page.features is not None
     return page.features[:, :CONTENT]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs every stage that is not done yet."""
+    """Run every step that is not finished."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
     parser.add_argument("--state", type=Path, default=Path("build/tiny"))
-    parser.add_argument("--minutes", type=float, default=105, help="time for everything, on one core")
+    parser.add_argument("--minutes", type=float, default=105, help="training time of all steps, on one core")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--figures", type=Path, help="the table that evaluate wrote, for the model card")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--figures", type=Path, help="table of scripts.tiny.evaluate, for the model card")
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(1)
-    workshop = Workshop(given.state, given.minutes, given.seed)
-    reader = workshop.see()
-    known, held, scale = workshop.collect(reader)
-    trainee = workshop.start(reader)
-    workshop.rank(trainee, Shelves(known, workshop.lexis), Shelves(held, workshop.lexis))
-    figures = given.figures.read_text() if given.figures and given.figures.exists() else ""
-    workshop.ship(reader, trainee, scale, given.out, figures)
+    pipeline = Pipeline(options.state, options.minutes, options.seed)
+    encoder = pipeline.train_vision()
+    training, held_out, scale = pipeline.encode_pages(encoder)
+    ranker = pipeline.initial_ranker(encoder)
+    pipeline.train_ranker(ranker, MixedPool(training, pipeline.stats), MixedPool(held_out, pipeline.stats))
+    figures = options.figures.read_text() if options.figures and options.figures.exists() else ""
+    pipeline.export(encoder, ranker, scale, options.out, figures)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m ziprerank_integrations.cli``, for launchers that start modules."""
+"""``python -m ziprerank_integrations.cli``, for launchers that run modules."""
 
 from __future__ import annotations
 

@@ -1,95 +1,96 @@
-"""``ziprerank eval``: how well a model ranks, on MMDocIR or on one's own questions."""
+"""``ziprerank eval``: how well a model ranks, on MMDocIR or on your own questions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ziprerank_integrations.cli.ranking import choose, say
-from ziprerank_integrations.evaluation import firststage, mmdocir, pairs, table
+from ziprerank_integrations.cli.options import EVAL, Model, with_options
+from ziprerank_integrations.cli.rank import choose, report
+from ziprerank_integrations.evaluation import first_stage as first_stages
+from ziprerank_integrations.evaluation import mmdocir, pairs, table
 from ziprerank_integrations.evaluation.questions import Question
 from ziprerank_integrations.evaluation.run import Evaluation
-from ziprerank_integrations.files import digest
+from ziprerank_integrations.pages.files import digest
 
 app = typer.Typer(help="Measure how well a model ranks (extra 'eval').", no_args_is_help=True)
 
-_Model = Annotated[str | None, typer.Option("--model", "-m", help="Hub id, folder or 'tiny'.")]
 _Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder for the results; a stopped run goes on.")
+    Path, typer.Option("--output", "-o", help="Folder for the results; a stopped run continues.")
 ]
-_First = Annotated[
-    Path | None, typer.Option("--first-stage", help="TREC run file; BM25 over the pages' text by default.")
+_FirstStage = Annotated[
+    Path | None, typer.Option("--first-stage", help="TREC run file. Default: BM25 over the pages' text.")
 ]
 _TopK = Annotated[int, typer.Option("--top-k", min=1, help="Pages of the first stage that are reranked.")]
-_Sample = Annotated[int | None, typer.Option("--sample", min=1, help="So many questions, drawn from --seed.")]
-_Seed = Annotated[int, typer.Option("--seed", help="Of the sample.")]
-_Keep = Annotated[float, typer.Option("--keep-ratio", help="Share of visual tokens that stay, in (0, 1].")]
-_Side = Annotated[int | None, typer.Option("--max-side", help="Longest edge of a page in pixels.")]
-_Device = Annotated[str | None, typer.Option("--device", help="cuda, mps or cpu.")]
+_Sample = Annotated[
+    int | None, typer.Option("--sample", min=1, help="Number of random questions. Default: all questions.")
+]
+_Seed = Annotated[int, typer.Option("--seed", help="Seed of the sample.")]
 
 
 @app.command("mmdocir")
+@with_options(EVAL)
 def on_mmdocir(
     pages: Annotated[Path, typer.Option("--pages", help="MMDocIR_pages.parquet.")],
     annotations: Annotated[Path, typer.Option("--annotations", help="MMDocIR_annotations.jsonl.")],
     output: _Output,
-    model: _Model = None,
-    first_stage: _First = None,
-    top_k: _TopK = 20,
+    model: Model = None,
+    first_stage: _FirstStage = None,
+    top_k: _TopK = Evaluation.top_k,
     sample: _Sample = None,
     seed: _Seed = 0,
-    keep_ratio: _Keep = 1.0,
-    max_side: _Side = None,
-    device: _Device = None,
+    **options: Any,
 ) -> None:
-    """Rank the pages of MMDocIR's documents; the papers' figures stand below."""
-    asked = mmdocir.questions(pages, annotations)
-    options = {"keep_ratio": keep_ratio, "max_side": max_side, "device": device}
-    _evaluate(
-        asked, [pages, annotations], model, output, first_stage, top_k, sample, seed, options, paper=True
-    )
+    """Rank the pages of MMDocIR's documents, with the published figures for comparison."""
+    data = _Data(mmdocir.questions(pages, annotations), [pages, annotations], published=True)
+    _evaluate(data, model, output, first_stage, top_k, sample, seed, options)
 
 
 @app.command("pairs")
+@with_options(EVAL)
 def on_pairs(
     source: Annotated[Path, typer.Argument(help="JSONL of {query, pdf, pages}; pages count from 1.")],
     output: _Output,
-    model: _Model = None,
-    first_stage: _First = None,
-    top_k: _TopK = 20,
+    model: Model = None,
+    first_stage: _FirstStage = None,
+    top_k: _TopK = Evaluation.top_k,
     sample: _Sample = None,
     seed: _Seed = 0,
-    keep_ratio: _Keep = 1.0,
-    max_side: _Side = None,
-    device: _Device = None,
+    **options: Any,
 ) -> None:
     """Rank the pages of your own PDFs for your own questions."""
-    asked = pairs.questions(source)
-    options = {"keep_ratio": keep_ratio, "max_side": max_side, "device": device}
-    _evaluate(asked, [source], model, output, first_stage, top_k, sample, seed, options, paper=False)
+    data = _Data(pairs.questions(source), [source], published=False)
+    _evaluate(data, model, output, first_stage, top_k, sample, seed, options)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Questions, the files that they are from, and whether there are published figures for them."""
+
+    questions: Iterable[Question]
+    files: list[Path]
+    published: bool
 
 
 def _evaluate(
-    asked: Iterable[Question],
-    files: list[Path],
+    data: _Data,
     model: str | None,
     output: Path,
     first_stage: Path | None,
     top_k: int,
     sample: int | None,
     seed: int,
-    options: dict[str, Any],
-    *,
-    paper: bool,
+    options: Mapping[str, Any],
 ) -> None:
     from ziprerank_integrations.local import ZipReranker
 
     chosen, why = choose(model, options["device"])
     if why is not None:
-        say(f"model: {chosen} ({why})")
+        report(f"model: {chosen} ({why})")
     with ZipReranker(chosen, **options) as reranker:
         evaluation = Evaluation(
             reranker=reranker,
@@ -98,21 +99,21 @@ def _evaluate(
             settings={
                 "model": chosen,
                 **options,
-                "questions": [_named(file) for file in files],
-                "first_stage": None if first_stage is None else _named(first_stage),
+                "questions": [_fingerprint(file) for file in data.files],
+                "first_stage": None if first_stage is None else _fingerprint(first_stage),
             },
-            first_stage=None if first_stage is None else firststage.read_run(first_stage),
+            first_stage=None if first_stage is None else first_stages.read_run(first_stage),
             top_k=top_k,
         )
-        results = evaluation.run(asked, sample, seed)
+        results = evaluation.run(data.questions, sample, seed)
     if not results:
         raise ValueError("there are no questions")
-    report = table.markdown(results, paper=paper)
-    (output / "table.md").write_text(report, encoding="utf-8")
-    typer.echo(report, nl=False)
+    text = table.markdown(results, paper=data.published)
+    (output / "table.md").write_text(text, encoding="utf-8")
+    typer.echo(text, nl=False)
 
 
-def _named(file: Path) -> list[object]:
-    # Names, not contents, of large files: hashing 10 GB of pages would take longer than most evaluations.
+def _fingerprint(file: Path) -> list[object]:
+    # Size instead of contents for large files: hashing 10 GB of pages takes longer than most evaluations.
     size = file.stat().st_size
     return [str(file), digest(str(file)) if size < 2**28 else size]

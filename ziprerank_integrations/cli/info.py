@@ -1,4 +1,4 @@
-"""``ziprerank info``: versions, device, model, and what is installed."""
+"""``ziprerank info``: versions, device, model and optional packages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 import ziprerank_integrations
-from ziprerank_integrations.cli.ranking import choose
-from ziprerank_integrations.engine.folder import Geometry, find, inspect
+from ziprerank_integrations.cli.options import Model
+from ziprerank_integrations.cli.rank import choose
+from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig, read, resolve
 from ziprerank_integrations.errors import CheckpointError, ZipRerankError
 
 PARTS = {
@@ -34,18 +35,11 @@ PARTS = {
     "langchain-core": "langchain",
     "haystack-ai": "haystack",
 }
-"""What can be installed beside the package, and the extra that brings it."""
+"""Optional packages, and the extra that installs each."""
 
 
-def show(model: str | None) -> None:
-    """Print what a person or a bug report needs to know about this installation.
-
-    Args:
-        model: Which model to describe; None means the one that ``ziprerank rank`` would take.
-
-    Raises:
-        CheckpointError: If the model asked for is none.
-    """
+def info(model: Model = None) -> None:
+    """Show versions, the device, the model and the optional packages."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100_000)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
@@ -61,14 +55,14 @@ def show(model: str | None) -> None:
         try:
             state = Text(importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
-            # Text, not a string: rich would take [extra] for markup.
+            # Text, not a string: rich would read [extra] as markup.
             state = Text(f"not installed: pip install 'ziprerank-integrations[{extra}]'", style="dim")
         table.add_row(package, state)
     console.print(table)
 
 
 def device() -> str:
-    """Say which device would be used, and what it is."""
+    """Return the device that would be used, with details."""
     if importlib.util.find_spec("torch") is None:
         return "unknown: torch is not installed"
     import torch
@@ -83,13 +77,16 @@ def device() -> str:
 
 
 def describe(model: str | None) -> list[tuple[str, str]]:
-    """Say what is known of a model without downloading anything.
+    """Describe a model without downloading anything.
+
+    Args:
+        model: The model; None means the one that ``ziprerank rank`` would choose.
 
     Returns:
         Names and values.
 
     Raises:
-        CheckpointError: If the model is no checkpoint.
+        CheckpointError: If the model is not a checkpoint.
     """
     chosen, why = model, None
     if chosen is None:
@@ -98,17 +95,17 @@ def describe(model: str | None) -> list[tuple[str, str]]:
         except ZipRerankError as error:
             return [("model", str(error))]
     rows = [("model", chosen if why is None else f"{chosen} ({why})")]
-    folder = find(chosen)
+    folder = resolve(chosen)
     if folder is None:
         folder = _downloaded(chosen)
         if folder is None:
-            return [*rows, ("", "not downloaded yet; the first use will say how much it is")]
-    if model is not None:
-        return [*rows, *_geometry(inspect(folder))]
+            return [*rows, ("", "not downloaded; the first use reports its size")]
     try:
-        return [*rows, *_geometry(inspect(folder))]
+        return [*rows, *_config(read(folder))]
     except CheckpointError as error:
-        # Nobody asked for this model: that half of it is in the hub's cache is no failure of this command.
+        if model is not None:
+            raise
+        # This model was not requested: that it is incomplete in the hub's cache is not an error here.
         return [*rows, ("", str(error))]
 
 
@@ -117,31 +114,32 @@ def _downloaded(model: str) -> Path | None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(model, "config.json")
-    return Path(found).parent if isinstance(found, str) else None
+    path = try_to_load_from_cache(model, "config.json")
+    return Path(path).parent if isinstance(path, str) else None
 
 
-def _geometry(geometry: Geometry) -> list[tuple[str, str]]:
-    text, vision = geometry.config["text_config"], geometry.config["vision_config"]
+def _config(config: CheckpointConfig) -> list[tuple[str, str]]:
+    text, vision = config.raw["text_config"], config.raw["vision_config"]
 
-    def of(config: dict[str, Any], name: str) -> str:
+    def count(config: dict[str, Any], name: str) -> str:
         value = config.get(name)
         return f"{value:,}" if isinstance(value, int) else "?"
 
     levels = vision.get("deepstack_visual_indexes", [])
     deepstack = f", deepstack after {', '.join(map(str, levels))}" if levels else ""
     return [
-        ("  folder", str(geometry.folder)),
+        ("  folder", str(config.folder)),
         (
             "  language",
-            f"{of(text, 'num_hidden_layers')} layers of {of(text, 'hidden_size')}, "
-            f"{of(text, 'num_attention_heads')} heads, vocabulary of {of(text, 'vocab_size')}",
+            f"{count(text, 'num_hidden_layers')} layers of {count(text, 'hidden_size')}, "
+            f"{count(text, 'num_attention_heads')} heads, vocabulary of {count(text, 'vocab_size')}",
         ),
         (
             "  vision",
-            f"{of(vision, 'depth')} layers of {of(vision, 'hidden_size')}, {of(vision, 'num_heads')} heads, "
-            f"{geometry.patch} px patches, {geometry.factor} px tokens{deepstack}",
+            f"{count(vision, 'depth')} layers of {count(vision, 'hidden_size')}, "
+            f"{count(vision, 'num_heads')} heads, "
+            f"{config.patch} px patches, {config.factor} px tokens{deepstack}",
         ),
-        ("  pages", f"longest edge {geometry.max_side:,} px, scorer {geometry.scorer}"),
-        ("  weights", "random: rankings mean nothing" if geometry.random_weights else "trained"),
+        ("  pages", f"longest edge {config.max_side:,} px, scorer {config.scorer}"),
+        ("  weights", "random: its rankings mean nothing" if config.random_weights else "trained"),
     ]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ziprerank_integrations.decode import is_image
 from ziprerank_integrations.errors import PageError
-from ziprerank_integrations.files import read
+from ziprerank_integrations.pages.decode import is_image
+from ziprerank_integrations.pages.files import read
+from ziprerank_integrations.pages.pdf import is_pdf
 from ziprerank_integrations.types import Page
-
-_MAGIC, _HEAD = b"%PDF-", 1024
 
 
 def open_pages(files: Sequence[Path], selection: str | None, on_error: str) -> list[Page]:
-    """Make the pages of PDFs and images, in the order given. What a file is, its content says.
+    """Return the pages of PDFs and images, in order; a file's content decides its type.
 
     Args:
         files: Paths of PDFs and images.
@@ -23,22 +22,21 @@ def open_pages(files: Sequence[Path], selection: str | None, on_error: str) -> l
 
     Raises:
         PageError: If a file is neither, or cannot be opened (unless ``on_error`` is ``last``).
-        OSError: If a file is not there.
-        ValueError: If pages are selected and there is no PDF, or the selection is none.
+        OSError: If a file cannot be read.
+        ValueError: If pages are selected and there is no PDF, or the selection is not valid.
     """
-    are_pdfs = [_is_pdf(path) for path in files]
+    are_pdfs = [_starts_as_pdf(path) for path in files]
     if selection is not None and not any(are_pdfs):
         raise ValueError(f"--pages {selection} selects pages of PDFs, and none of the files is a PDF")
     pages: list[Page] = []
-    for path, is_pdf in zip(files, are_pdfs, strict=True):
-        pages += _pdf(path, selection, on_error) if is_pdf else [_image(path, on_error)]
+    for path, path_is_pdf in zip(files, are_pdfs, strict=True):
+        pages += _pdf(path, selection, on_error) if path_is_pdf else [_image(path, on_error)]
     return pages
 
 
-def _is_pdf(path: Path) -> bool:
-    # Readers accept a PDF whose header comes anywhere in the first 1,024 bytes.
+def _starts_as_pdf(path: Path) -> bool:
     with path.open("rb") as file:
-        return _MAGIC in file.read(_HEAD)
+        return is_pdf(file.read(1024))
 
 
 def _pdf(path: Path, selection: str | None, on_error: str) -> list[Page]:
@@ -52,7 +50,7 @@ def _pdf(path: Path, selection: str | None, on_error: str) -> list[Page]:
 
 
 def _image(path: Path, on_error: str) -> Page:
-    # Looked at now, so that a wrong file is named before a model is loaded.
+    # Checked here, so that a wrong file is reported before a model is loaded.
     if on_error != "last" and not is_image(read(str(path))):
         empty = path.stat().st_size == 0
         raise PageError(str(path), "the file is empty" if empty else "is neither a PDF nor an image")

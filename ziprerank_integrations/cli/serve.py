@@ -2,59 +2,61 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from ziprerank_integrations.cli.ranking import choose, say
+import typer
+
+from ziprerank_integrations.checks import key_from_env
+from ziprerank_integrations.cli.options import SERVE, Model, with_options
+from ziprerank_integrations.cli.rank import choose, report
 from ziprerank_integrations.errors import require
 
 
-def run(
-    *,
-    model: str | None,
-    host: str,
-    port: int,
-    api_key_env: str | None,
-    options: Mapping[str, Any],
-    settings: Mapping[str, Any],
+@with_options(SERVE)
+def serve(
+    model: Model = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8000,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", help="Environment variable with the key that clients send.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Seconds that a request may take.")
+    ] = None,
+    max_waiting: Annotated[
+        int | None, typer.Option("--max-waiting", help="Requests that may wait in the queue.")
+    ] = None,
+    allow_urls: Annotated[
+        bool | None, typer.Option("--allow-urls", help="Fetch images from URLs in requests.")
+    ] = None,
+    **options: Any,
 ) -> None:
-    """Serve until the process is told to end; then finish what was accepted.
-
-    Args:
-        model: Which model; None chooses.
-        host: The address to listen on.
-        port: The port.
-        api_key_env: The environment variable that holds the key clients must send.
-        options: Options of `ZipReranker` that were given.
-        settings: Settings of `ServerSettings` that were given.
-
-    Raises:
-        ValueError: If an option is out of its range, or the environment variable is not set.
-        ZipRerankError: If the model is none, or something is not installed.
-    """
+    """Run a reranking server. On SIGTERM it finishes the requests that it has accepted."""
     uvicorn = require("uvicorn", "server", purpose="ziprerank serve")
     from ziprerank_integrations.server import ServerSettings, create_app
 
-    key = None if api_key_env is None else os.environ.get(api_key_env)
-    if api_key_env is not None and (key is None or not key.strip()):
-        raise ValueError(f"--api-key-env {api_key_env}: this environment variable is not set")
-    at = ServerSettings(api_key=key, **settings)
-    chosen, why = choose(model, options.get("device"))
+    api_key = None if api_key_env is None else key_from_env(api_key_env)
+    # None leaves the default to ServerSettings, which needs the extra 'server'.
+    limits = {"timeout": timeout, "max_waiting": max_waiting, "allow_urls": allow_urls}
+    settings = ServerSettings(
+        api_key=api_key,
+        **{name: value for name, value in limits.items() if value is not None},  # type: ignore[arg-type]
+    )
+    chosen, why = choose(model, options["device"])
 
     from ziprerank_integrations.local import ZipReranker  # takes seconds: it imports torch
 
-    with ZipReranker(chosen, **options, max_image_pixels=at.max_image_pixels) as reranker:
-        say(f"model: {chosen}" + ("" if why is None else f" ({why}; --model takes another)"))
+    with ZipReranker(chosen, **options, max_image_pixels=settings.max_image_pixels) as reranker:
+        report(f"model: {chosen}" + ("" if why is None else f" ({why}; --model selects another)"))
         if reranker.random_weights:
-            say(f"warning: {chosen} has random weights, it was never trained: its rankings mean nothing")
-        if key is None and host not in ("127.0.0.1", "localhost", "::1"):
-            say(f"warning: whoever reaches {host}:{port} may use this server; --api-key-env sets a key")
+            report(f"warning: {chosen} has random weights, it was never trained: its rankings mean nothing")
+        if api_key is None and host not in ("127.0.0.1", "localhost", "::1"):
+            report(f"warning: anyone who can connect to {host}:{port} can use this server; set --api-key-env")
         uvicorn.run(
-            create_app(reranker, at),
+            create_app(reranker, settings),
             host=host,
             port=port,
             log_level="info",
-            # What was accepted is finished, and no request takes longer than this.
-            timeout_graceful_shutdown=int(at.timeout) + 5,
+            # Accepted requests are finished, and none takes longer than this.
+            timeout_graceful_shutdown=int(settings.timeout) + 5,
         )

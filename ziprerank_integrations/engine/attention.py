@@ -1,4 +1,4 @@
-"""Softmax attention behind one function, with the kernel of choice."""
+"""Softmax attention: one function over the kernels sdpa, flash and eager."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def choose(attention: str, device: torch.device, dtype: torch.dtype) -> Kernel:
         dtype: The dtype it runs in.
 
     Raises:
-        ValueError: If ``flash`` is asked for where it cannot run.
-        MissingDependencyError: If ``flash`` is asked for and flash-attn is not installed.
+        ValueError: If ``flash`` is requested and not supported by device or dtype.
+        MissingDependencyError: If ``flash`` is requested and flash-attn is not installed.
     """
-    able = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
+    supported = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
     if attention == "flash":
-        if not able:
+        if not supported:
             raise ValueError(
                 f"attention='flash' needs a CUDA device and a 16-bit dtype, not {device}, {dtype}"
             )
         require("flash_attn", "flash", purpose="attention='flash'")
         return "flash"
     if attention == "auto":
-        return "flash" if able and importlib.util.find_spec("flash_attn") is not None else "sdpa"
+        return "flash" if supported and importlib.util.find_spec("flash_attn") is not None else "sdpa"
     return "eager" if attention == "eager" else "sdpa"
 
 
@@ -47,8 +47,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
         key: (B, S, G, D) with S ≥ L; H is a multiple of G (grouped-query attention).
         value: (B, S, G, D).
         causal: Whether query i, counted from the end, sees only keys up to the i-th from the end: the mask is
-            aligned bottom-right, as it must be behind a prefix of S - L keys.
-        kernel: Which implementation.
+            aligned bottom-right, as needed after a prefix of S - L keys.
+        kernel: The implementation.
 
     Returns:
         (B, L, H * D).
@@ -58,23 +58,23 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
 
         out: Tensor = flash_attn_func(query, key, value, causal=causal)
         return out.flatten(2)
-    length, reach = query.shape[1], key.shape[1]
+    length, total = query.shape[1], key.shape[1]
     q, k, v = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
     if kernel == "eager":
         return _eager(q, k, v, causal).transpose(1, 2).flatten(2)
     grouped = q.shape[1] != k.shape[1]
     if grouped and q.is_cuda and q.dtype == torch.float32:
-        # There, the kernels that take groups as they are write the whole square of weights down.
+        # In float32 on CUDA, the kernels with grouped keys materialise the whole matrix of weights.
         groups = q.shape[1] // k.shape[1]
         k, v, grouped = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1), False
     if not causal or length == 1:
         out = F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
     else:
-        # torch aligns is_causal top-left. Blank queries in front make the square that a prefix lacks; a mask
-        # of L x S would do as well, but takes the memory that the fused kernels save.
-        q = F.pad(q, (0, 0, reach - length, 0)) if reach > length else q
+        # torch aligns is_causal top-left. Zero queries for the prefix make the matrix square; a mask of L x S
+        # would work too, but takes the memory that the fused kernels save.
+        q = F.pad(q, (0, 0, total - length, 0)) if total > length else q
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
-        out = out[:, :, reach - length :]
+        out = out[:, :, total - length :]
     return out.transpose(1, 2).flatten(2)
 
 
@@ -83,8 +83,8 @@ def _eager(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     weights = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
     if causal:
-        length, reach = weights.shape[-2:]
-        later = torch.ones(length, reach, dtype=torch.bool, device=q.device).triu(reach - length + 1)
+        length, total = weights.shape[-2:]
+        later = torch.ones(length, total, dtype=torch.bool, device=q.device).triu(total - length + 1)
         weights = weights.masked_fill(later, float("-inf"))
     mixed: Tensor = weights.softmax(-1).to(v.dtype) @ v
     return mixed

@@ -1,4 +1,4 @@
-"""A loaded checkpoint: weights, device, dtype, attention, tokenizer. The bundled one is a folder like any."""
+"""A loaded checkpoint: weights, device, dtype, attention, tokenizer."""
 
 from __future__ import annotations
 
@@ -12,34 +12,38 @@ import torch
 from torch import Tensor
 
 from ziprerank_integrations.engine.attention import Kernel, choose
-from ziprerank_integrations.engine.folder import Geometry
+from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, VisionTower
-from ziprerank_integrations.engine.tokens import TextEncoder
+from ziprerank_integrations.engine.scorers import scorer_class
+from ziprerank_integrations.engine.scorers.base import Scorer
+from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.errors import CheckpointError, EngineError, one_line
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the engine computes with.
+    """A loaded model.
 
     Attributes:
-        geometry: What its files say.
-        device: Where it computes.
-        dtype: In what.
+        config: The config of its files.
+        device: The compute device.
+        dtype: The dtype of the weights.
         vision: The vision tower.
         language: The language model.
         text: The tokenizer.
-        letters: (20, D) float32, the vocabulary's rows for A to T.
+        scorer: The class of its scorer.
+        answers: (A, D) float32, the output layer's rows of the scorer's answer tokens.
         vision_marks: Ids of the tokens that open and close an image.
     """
 
-    geometry: Geometry
+    config: CheckpointConfig
     device: torch.device
     dtype: torch.dtype
     vision: VisionTower
     language: LanguageModel
     text: TextEncoder
-    letters: Tensor
+    scorer: type[Scorer]
+    answers: Tensor
     vision_marks: frozenset[int]
 
 
@@ -47,47 +51,47 @@ def pick_device(device: str | None) -> torch.device:
     """Resolve the option ``device``: cuda, then mps, then cpu.
 
     Raises:
-        ValueError: If the device asked for is not there.
+        ValueError: If the requested device is not available.
     """
     if device is None:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    asked = torch.device(device)
-    there = {
+    requested = torch.device(device)
+    available = {
         "cpu": 1,
         "cuda": torch.cuda.device_count(),
         "mps": int(torch.backends.mps.is_available()),
         "xpu": torch.xpu.device_count() if hasattr(torch, "xpu") else 0,
     }
-    if (asked.index or 0) >= there.get(asked.type, 0):
+    if (requested.index or 0) >= available.get(requested.type, 0):
         raise ValueError(f"device={device!r} is not available on this machine")
-    return asked
+    return requested
 
 
-def load(geometry: Geometry, device: str | None, dtype: str | None, attention: str) -> Checkpoint:
+def load(config: CheckpointConfig, device: str | None, dtype: str | None, attention: str) -> Checkpoint:
     """Load a checkpoint's weights and tokenizer.
 
     Args:
-        geometry: What `folder.inspect` found.
+        config: The result of `checkpoint_config.read`.
         device: See `pick_device`.
         dtype: ``float32``, ``bfloat16``, ``float16``; None is bfloat16 on a GPU and float32 on the CPU.
         attention: See `attention.choose`.
 
     Raises:
-        CheckpointError: If weights are missing or of other shapes, or the tokenizer does not fit the ranking.
-        EngineError: If the device's memory does not suffice.
-        ValueError: If device or attention are not to be had.
+        CheckpointError: If weights are missing or of other shapes, or the tokenizer does not fit the scorer.
+        EngineError: If the device's memory is not enough.
+        ValueError: If the device or the attention is not available.
     """
     from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
-    where = pick_device(device)
+    target = pick_device(device)
     if dtype is None:
-        kind = torch.float32 if where.type == "cpu" else torch.bfloat16
+        weight_dtype = torch.float32 if target.type == "cpu" else torch.bfloat16
     else:
-        kind = getattr(torch, dtype)
-    kernel = choose(attention, where, kind)  # before the weights: a refusal should not take minutes
-    folder = geometry.folder
+        weight_dtype = getattr(torch, dtype)
+    kernel = choose(attention, target, weight_dtype)  # before the weights: an error should not take minutes
+    folder = config.folder
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         if tokenizer.chat_template is None and (folder / "chat_template.json").exists():
@@ -99,71 +103,77 @@ def load(geometry: Geometry, device: str | None, dtype: str | None, attention: s
     try:
         with _no_progress():
             loaded: Any = Qwen3VLForConditionalGeneration.from_pretrained(
-                folder, dtype=kind, use_safetensors=True, local_files_only=True, output_loading_info=True
+                folder,
+                dtype=weight_dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
             )
             model, report = loaded
             del loaded
     except Exception as error:
         raise CheckpointError(f"{folder}: the weights cannot be loaded: {one_line(error)[:300]}") from error
-    lacking = sorted(str(name) for name in (*report["missing_keys"], *report["mismatched_keys"]))
-    if lacking == ["lm_head.weight"] and getattr(model.config.text_config, "tie_word_embeddings", False):
+    missing = sorted(str(name) for name in (*report["missing_keys"], *report["mismatched_keys"]))
+    if missing == ["lm_head.weight"] and getattr(model.config.text_config, "tie_word_embeddings", False):
         # Tied according to the part of the configuration that transformers does not look at.
         head = model.get_input_embeddings().weight.detach()
-    elif lacking:
+    elif missing:
         raise CheckpointError(
-            f"{folder}: {len(lacking)} weights are missing or of another shape, e.g. {lacking[0]}"
+            f"{folder}: {len(missing)} weights are missing or of another shape, e.g. {missing[0]}"
         )
     else:
         head = model.get_output_embeddings().weight.detach()
     try:
         # Moved without its output layer: for 8B that saves 1.2 GB on the device.
-        core = model.model.to(where)
+        core = model.model.to(target)
     except torch.OutOfMemoryError as error:
-        raise EngineError(f"the model does not fit into the memory of {where}") from error
-    return assemble(core, head, tokenizer, geometry, kernel)
+        raise EngineError(f"the model does not fit into the memory of {target}") from error
+    return assemble(core, head, tokenizer, config, kernel)
 
 
-def assemble(core: Any, head: Tensor, tokenizer: Any, geometry: Geometry, kernel: Kernel) -> Checkpoint:
-    """Make a checkpoint of a model that is in memory already.
+def assemble(core: Any, head: Tensor, tokenizer: Any, config: CheckpointConfig, kernel: Kernel) -> Checkpoint:
+    """Return the checkpoint of a model that is in memory already.
 
     Args:
         core: transformers' ``Qwen3VLModel``, on its device and in its dtype.
-        head: (V, D) the output layer's weight, anywhere; only the letters' rows are kept.
+        head: (V, D) the output layer's weight, on any device; only the rows of answer tokens are kept.
         tokenizer: transformers' fast tokenizer.
-        geometry: What the checkpoint's files say.
-        kernel: Which attention.
+        config: The checkpoint's config.
+        kernel: The attention kernel.
 
     Raises:
-        CheckpointError: If the tokenizer does not fit the ranking.
+        CheckpointError: If the tokenizer does not fit the scorer.
     """
     core = core.eval().requires_grad_(False)
     text = TextEncoder(tokenizer, int(core.config.image_token_id))
+    scorer = scorer_class(config.scorer)
     weight = core.language_model.embed_tokens.weight
     marks = (core.config.vision_start_token_id, core.config.vision_end_token_id)
     return Checkpoint(
-        geometry=geometry,
+        config=config,
         device=weight.device,
         dtype=weight.dtype,
         vision=VisionTower(core.visual, kernel),
         language=LanguageModel(core.language_model, kernel),
         text=text,
-        letters=head[text.letters].float().to(weight.device),
+        scorer=scorer,
+        answers=head[scorer.answer_tokens(text)].float().to(weight.device),
         vision_marks=frozenset(map(int, marks)),
     )
 
 
 @contextmanager
 def _no_progress() -> Iterator[None]:
-    # transformers draws a bar for the weights on stderr, also where nobody asked for one, and a table of what
-    # does not fit, which is told in one line here.
+    # transformers shows a progress bar for the weights on stderr, and a table of what does not fit, which
+    # `load` reports in one line.
     from transformers.utils import logging
 
-    shown, loud = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    enabled, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        logging.set_verbosity(loud)
-        if shown:
+        logging.set_verbosity(verbosity)
+        if enabled:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -6,103 +6,140 @@ Importing this file imports no torch; the first call does.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from ziprerank_integrations.engine import collector, folder
+from ziprerank_integrations.engine import checkpoint_config
+from ziprerank_integrations.engine.gc_pause import gc_paused
 from ziprerank_integrations.errors import require
-from ziprerank_integrations.options import EngineOptions
+from ziprerank_integrations.options import CallOptions, EngineOptions
+from ziprerank_integrations.types import Page, Ranking
 
 if TYPE_CHECKING:
-    from ziprerank_integrations.engine.folder import Geometry
-    from ziprerank_integrations.engine.runtime import Runtime
+    import numpy as np
+
+    from ziprerank_integrations.engine.call import Call
+    from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
+    from ziprerank_integrations.engine.model_runner import ModelRunner
 
 T = TypeVar("T")
 
 
 class Engine:
-    """What loads a model when it is needed, once, and lets go of it when told.
+    """Loads a model once, when it is first needed, and ranks with it.
 
     Args:
-        options: What the weights and the cache depend on.
+        options: The options that weights and cache depend on.
 
     Raises:
-        CheckpointError: If a local folder's configuration is no Qwen3-VL's.
+        CheckpointError: If a local folder is not a Qwen3-VL checkpoint.
     """
 
     def __init__(self, options: EngineOptions) -> None:
         self.options = options
-        where = folder.find(options.model)
-        self._geometry = None if where is None else folder.inspect(where)
-        self._runtime: Runtime | None = None
+        folder = checkpoint_config.resolve(options.model)
+        self._config = None if folder is None else checkpoint_config.read(folder)
+        self._runner: ModelRunner | None = None
         self._loading = threading.Lock()
         self._starting = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
 
     @property
-    def random_weights(self) -> bool:
-        """Whether the checkpoint says that it was never trained; known at once of local folders."""
-        return self._geometry is not None and self._geometry.random_weights
-
-    @property
-    def geometry(self) -> Geometry | None:
-        """What the checkpoint's files say; None of a hub model that was not loaded yet."""
-        return self._geometry
+    def config(self) -> CheckpointConfig | None:
+        """The checkpoint's config; None for a hub model that is not loaded yet."""
+        return self._config
 
     @property
     def cached_bytes(self) -> int:
-        """Memory that the features of pages seen before take, in bytes."""
-        runtime = self._runtime
-        return 0 if runtime is None else runtime.cache.nbytes
+        """Memory of the cached page features in bytes."""
+        runner = self._runner
+        return 0 if runner is None else runner.cache.nbytes
+
+    def rank(self, query: str, pages: Sequence[Page], options: CallOptions, top_n: int | None) -> Ranking:
+        """Rank pages.
+
+        Args:
+            query: The question, checked.
+            pages: The candidates, at least one.
+            options: The options of the call.
+            top_n: How many results to return; None returns all.
+
+        Raises:
+            PageError: If a page cannot be read and ``on_error`` is ``raise``.
+            CheckpointError: If the model cannot be loaded.
+            EngineError: If the model returned NaN, or memory was not enough.
+            QueryError: If the query is too long.
+        """
+        return self._call(query, pages, options).rank(top_n)
+
+    def explain(
+        self, query: str, page: Page, options: CallOptions
+    ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Return the similarity map of a page: (rows, columns) float32 in [-1, 1].
+
+        Raises:
+            PageError: If the page cannot be read.
+            CheckpointError: If the model cannot be loaded.
+            QueryError: If the query is too long.
+        """
+        return self._call(query, [page], options).explain()
+
+    def _call(self, query: str, pages: Sequence[Page], options: CallOptions) -> Call:
+        runner = self.load()
+        from ziprerank_integrations.engine.call import Call
+
+        return Call(runner, options, query, pages, self.options.model)
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Run work in one of the engine's two threads: one call can draw while another computes."""
-        # Not the lock of loading: the event loop comes here while a thread may be loading.
+        """Run work in one of the engine's two threads: one call can render while another computes."""
+        # Not the lock of loading: an event loop calls this while a thread may be loading.
         with self._starting:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(2, thread_name_prefix="ziprerank")
             return self._threads.submit(work)
 
-    def load(self) -> Runtime:
-        """Give the loaded model; the first call loads it, and whoever asks meanwhile waits for that.
+    def load(self) -> ModelRunner:
+        """Return the loaded model. The first call loads it; other threads wait meanwhile.
 
         Raises:
-            CheckpointError: If it cannot be had.
+            CheckpointError: If it cannot be loaded.
             MissingDependencyError: If torch or transformers is not installed.
         """
         with self._loading:
-            if self._runtime is None:
-                self._runtime = self._load()
-            return self._runtime
+            if self._runner is None:
+                self._runner = self._load()
+            return self._runner
 
-    def _load(self) -> Runtime:
-        with collector.asleep():
+    def _load(self) -> ModelRunner:
+        with gc_paused():
             for module in ("torch", "transformers", "safetensors"):
                 require(module, "local", purpose="ranking on this machine")
             from ziprerank_integrations.engine.checkpoint import load
-            from ziprerank_integrations.engine.runtime import Runtime
+            from ziprerank_integrations.engine.model_runner import ModelRunner
 
-        asked = self.options
-        if self._geometry is None:
-            place = folder.download(
-                asked.model, revision=asked.revision, token=asked.token, cache_dir=asked.cache_dir
+        options = self.options
+        if self._config is None:
+            folder = checkpoint_config.download(
+                options.model, revision=options.revision, token=options.token, cache_dir=options.cache_dir
             )
-            self._geometry = folder.inspect(place)
-        with collector.asleep():
-            checkpoint = load(self._geometry, asked.device, asked.dtype, asked.attention)
-        return Runtime(checkpoint, asked.cache_bytes, asked.max_image_pixels)
+            self._config = checkpoint_config.read(folder)
+        with gc_paused():
+            checkpoint = load(self._config, options.device, options.dtype, options.attention)
+        return ModelRunner(checkpoint, options.cache_bytes, options.max_image_pixels)
 
     def close(self) -> None:
-        """Let go of weights, cache and threads. A running call ends as usual; a later one loads anew."""
+        """Release weights, cache and threads. A running call ends as usual; a later one loads again."""
         with self._loading:
-            runtime, self._runtime = self._runtime, None
-        if runtime is not None:
-            cache, release = runtime.cache, runtime.release
-            # The last reference goes first: memory in use cannot be given back.
-            del runtime
+            runner, self._runner = self._runner, None
+        if runner is not None:
+            cache = runner.cache
+            # The last reference goes first: memory in use cannot be returned to the device.
+            del runner
             cache.clear()
-            release()
+            from ziprerank_integrations.engine.device import release_memory
+
+            release_memory()
         with self._starting:
             threads, self._threads = self._threads, None
         if threads is not None:

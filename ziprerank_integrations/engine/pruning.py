@@ -1,16 +1,47 @@
-"""Query-aware visual-token pruning (ZipRerank, arXiv 2605.11864): keep what resembles the text."""
+"""Query-aware pruning of visual tokens (ZipRerank, arXiv 2605.11864): those most similar to the text stay."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ziprerank_integrations.engine.qwen3vl import LanguageModel, Prefix
+from ziprerank_integrations.engine.tokenizer import EncodedPrompt
+
+
+def text_vectors(
+    interaction: str, language: LanguageModel, text: Tensor, encoded: EncodedPrompt, marks: Collection[int]
+) -> tuple[Tensor, Prefix | None]:
+    """Return the text vectors that visual tokens are compared with.
+
+    Args:
+        interaction: ``prompt`` (input embeddings of the text before the first image, as the released code has
+            it), ``query`` (input embeddings of the query) or ``contextual`` (hidden states at the query
+            after the final norm; ZipRerank, arXiv 2605.11864).
+        language: The language model.
+        text: (T, D) input embeddings of ``encoded.ids``.
+        encoded: The prompt.
+        marks: The tokens that open and close an image; they are not text.
+
+    Returns:
+        The vectors, (t, D), and for ``contextual`` the state of the text before the first image, with which
+        the scoring can continue.
+    """
+    first = encoded.images[0]
+    if interaction == "query":
+        return text[encoded.query], None
+    if interaction == "contextual":
+        positions = torch.arange(first, device=text.device).expand(3, -1)
+        prefix = language.prefix(text[:first], positions)
+        return prefix.hidden[encoded.query], prefix
+    return text[[index for index in range(first) if encoded.ids[index] not in marks]], None
+
 
 def similarity(text: Tensor, visual: Tensor) -> Tensor:
-    """Give each visual token's best cosine with any text token.
+    """Return each visual token's largest cosine similarity with any text token.
 
     Args:
         text: (T, D) text vectors, T ≥ 1.
@@ -24,24 +55,24 @@ def similarity(text: Tensor, visual: Tensor) -> Tensor:
 
 
 def count(tokens: int, keep_ratio: float) -> int:
-    """Give how many of a page's visual tokens stay: at least one."""
+    """Return how many of a page's visual tokens stay: at least one."""
     return max(1, round(keep_ratio * tokens))
 
 
 def select_tokens(text: Tensor, visual: Sequence[Tensor], keep_ratio: float) -> list[Tensor]:
-    """Choose the visual tokens of each page that stay.
+    """Select the visual tokens of each page that are kept.
 
     Args:
-        text: (T, D) text vectors; which ones is the option ``interaction``.
+        text: (T, D) text vectors; the option ``interaction`` decides which.
         visual: By page, (N, D) merged visual embeddings.
         keep_ratio: Share of each page's tokens that stays, in (0, 1].
 
     Returns:
-        By page, the indices that stay, in reading order. Among equals the earlier token stays.
+        By page, the indices that stay, in reading order. Of equal tokens the earlier one stays.
     """
-    rated = torch.split(similarity(text, torch.cat(list(visual))), [len(page) for page in visual])
-    chosen = []
-    for values in rated:
+    values_by_page = torch.split(similarity(text, torch.cat(list(visual))), [len(page) for page in visual])
+    kept = []
+    for values in values_by_page:
         best = values.sort(descending=True, stable=True).indices[: count(len(values), keep_ratio)]
-        chosen.append(best.sort().values)
-    return chosen
+        kept.append(best.sort().values)
+    return kept

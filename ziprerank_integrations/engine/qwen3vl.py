@@ -1,7 +1,7 @@
-"""The sole contact with Qwen3-VL's internals: the weights are transformers', the order of computation ours.
+"""The only contact with Qwen3-VL's internals: transformers' weights, our own forward pass.
 
 Compared with the stock forward: pages of one grid are one dense batch, the last decoder layer computes
-queries, output projection and MLP for the last position only, and no logits are computed here at all.
+queries, output projection and MLP for the last position only, and no logits are computed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ziprerank_integrations.engine.attention import Kernel, attend
 
 @dataclass(frozen=True)
 class Prefix:
-    """The state of a prefix of the sequence, for reuse.
+    """The reusable state of a prefix of the sequence.
 
     Attributes:
         hidden: (L, D) hidden states after the final norm.
-        cache: By layer, its keys and values, each (1, L, G, head dim).
+        cache: By layer, keys and values, each (1, L, G, head dim).
     """
 
     hidden: Tensor
@@ -34,7 +34,7 @@ class VisionTower:
 
     Args:
         visual: transformers' ``Qwen3VLVisionModel``.
-        kernel: Which attention.
+        kernel: The attention kernel.
     """
 
     def __init__(self, visual: Any, kernel: Kernel) -> None:
@@ -42,7 +42,7 @@ class VisionTower:
         self._kernel = kernel
         self._merge = int(visual.config.spatial_merge_size)
         self._side = int(visual.config.num_position_embeddings**0.5)
-        self._taps = {int(layer): place for place, layer in enumerate(visual.config.deepstack_visual_indexes)}
+        self._taps = {int(layer): level for level, layer in enumerate(visual.config.deepstack_visual_indexes)}
 
     def __call__(self, patches: Tensor, rows: int, columns: int) -> tuple[Tensor, list[Tensor]]:
         """Encode pages of one grid.
@@ -58,8 +58,8 @@ class VisionTower:
         visual = self._visual
         pages, count, _ = patches.shape
         weight = visual.patch_embed.proj.weight
-        # A still image is its own next frame: the kernel's two frames see the same pixels and can be added
-        # up, in float32 so that nothing is lost.
+        # The two frames of a still image are equal, so the kernel's weights for them can be added, in float32
+        # to keep the precision.
         kernel, bias = weight.float().sum(2).flatten(1), visual.patch_embed.proj.bias.float()
         hidden = nn.functional.linear(patches.float(), kernel, bias).to(weight.dtype)
         hidden = hidden + self._positions(rows, columns).to(hidden.dtype)
@@ -76,25 +76,25 @@ class VisionTower:
 
     def _attend(self, attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         query, key, value = attention.qkv(hidden).unflatten(-1, (3, attention.num_heads, -1)).unbind(2)
-        # In float32 as in transformers: 16-bit angles would blur positions.
+        # In float32 as in transformers: 16-bit angles are too coarse for positions.
         query, key = (rotate(x.float(), cos, sin).to(value.dtype) for x in (query, key))
         mixed: Tensor = attention.proj(attend(query, key, value, causal=False, kernel=self._kernel))
         return mixed
 
     def _coordinates(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """Give each patch's row and column, (P,) each, in merge order: a visual token's patches together."""
+        """Return each patch's row and column, (P,) each, in merge order (by visual token)."""
         device, m = self._visual.pos_embed.weight.device, self._merge
         grid = torch.arange(rows * columns, device=device).view(rows // m, m, columns // m, m)
         order = grid.transpose(1, 2).flatten()
         return order // columns, order % columns
 
     def _positions(self, rows: int, columns: int) -> Tensor:
-        """Resample the learned square table of positions to a grid: (P, C), bilinear, corners on corners."""
+        """Resample the learned square table of positions to a grid: (P, C), bilinear, corners aligned."""
         table = self._visual.pos_embed.weight
         row, column = self._coordinates(rows, columns)
         y, x = (
-            place.float() * (self._side - 1) / max(1, size - 1)
-            for place, size in ((row, rows), (column, columns))
+            index.float() * (self._side - 1) / max(1, size - 1)
+            for index, size in ((row, rows), (column, columns))
         )
         top, left = y.floor().long(), x.floor().long()
         bottom, right = (top + 1).clamp(max=self._side - 1), (left + 1).clamp(max=self._side - 1)
@@ -105,19 +105,21 @@ class VisionTower:
         return positions
 
     def _rotations(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """Give the rotary cosines and sines of a grid, (P, 1, head dim) each."""
+        """Return the rotary cosines and sines of a grid, (P, 1, head dim) each."""
         row, column = self._coordinates(rows, columns)
-        turns = self._visual.rotary_pos_emb.inv_freq.float().to(row.device)
-        angles = torch.cat([row[:, None] * turns, column[:, None] * turns], -1).repeat(1, 2)[:, None]
+        frequencies = self._visual.rotary_pos_emb.inv_freq.float().to(row.device)
+        angles = torch.cat([row[:, None] * frequencies, column[:, None] * frequencies], -1).repeat(1, 2)[
+            :, None
+        ]
         return angles.cos(), angles.sin()
 
 
 class LanguageModel:
-    """The decoder of a Qwen3-VL, run once over a sequence for the sake of its last position.
+    """The decoder of a Qwen3-VL, run once over a sequence to get its last position.
 
     Args:
         decoder: transformers' ``Qwen3VLTextModel``.
-        kernel: Which attention.
+        kernel: The attention kernel.
     """
 
     def __init__(self, decoder: Any, kernel: Kernel) -> None:
@@ -125,9 +127,9 @@ class LanguageModel:
         self._kernel = kernel
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Give the input embeddings (L, D) of token ids (L,)."""
-        found: Tensor = self._decoder.embed_tokens(ids)
-        return found
+        """Return the input embeddings (L, D) of token ids (L,)."""
+        embeddings: Tensor = self._decoder.embed_tokens(ids)
+        return embeddings
 
     def prefix(self, embeddings: Tensor, positions: Tensor) -> Prefix:
         """Run a text prefix and keep its keys and values.
@@ -151,15 +153,15 @@ class LanguageModel:
         deepstack: list[Tensor],
         prefix: Prefix | None = None,
     ) -> Tensor:
-        """Run a sequence and give the hidden state (D,) of its last position, after the final norm.
+        """Run a sequence and return the hidden state (D,) of its last position, after the final norm.
 
         Args:
-            embeddings: (L, D), behind the prefix if there is one.
+            embeddings: (L, D), the sequence after the prefix if there is one.
             positions: (3, L) M-RoPE positions: time, height, width.
-            visual: (V,) which of the L positions are visual tokens.
-            deepstack: By level, (V, D), added to the visual tokens behind the first layers
+            visual: (V,) the indices in L of the visual tokens.
+            deepstack: By level, (V, D), added to the visual tokens after the first layers
                 (DeepStack, arXiv 2406.04334).
-            prefix: The state of what comes before.
+            prefix: The state of the sequence before.
         """
         hidden, angles = embeddings[None], self._rotations(embeddings, positions)
         layers = self._decoder.layers
@@ -201,6 +203,6 @@ class LanguageModel:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn pairs of channels (i, i + D/2) by their angles (rotary position embedding, arXiv 2104.09864)."""
+    """Rotate pairs of channels (i, i + D/2) by their angles (rotary position embedding, arXiv 2104.09864)."""
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat([-second, first], -1) * sin

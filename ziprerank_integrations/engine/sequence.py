@@ -1,4 +1,4 @@
-"""Prompt and kept visual tokens → what the language model reads: embeddings, M-RoPE positions, deepstack."""
+"""Prompt and kept visual tokens → the language model's input: embeddings, M-RoPE positions, deepstack."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from ziprerank_integrations.engine.features import PageFeatures
-from ziprerank_integrations.engine.tokens import Encoded
+from ziprerank_integrations.engine.tokenizer import EncodedPrompt
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A sequence for the language model.
+    """The language model's input sequence.
 
     Attributes:
         embeddings: (L, D).
         positions: (3, L) int64: time, height, width.
-        visual: (V,) int64: which of the L positions are visual tokens.
+        visual: (V,) int64: the indices in L of the visual tokens.
         deepstack: By level, (V, D).
     """
 
@@ -29,20 +29,20 @@ class Tokens:
     deepstack: list[Tensor]
 
     def after(self, length: int) -> Tokens:
-        """Give the sequence without its first ``length`` tokens, which must be text."""
+        """Return the sequence without its first ``length`` tokens, which must be text."""
         return Tokens(
             self.embeddings[length:], self.positions[:, length:], self.visual - length, self.deepstack
         )
 
 
 def build(
-    text: Tensor, encoded: Encoded, pages: Sequence[PageFeatures], kept: Sequence[Tensor] | None
+    text: Tensor, encoded: EncodedPrompt, pages: Sequence[PageFeatures], kept: Sequence[Tensor] | None
 ) -> Tokens:
-    """Put the pages' visual tokens where the prompt has their image tokens.
+    """Replace the prompt's image tokens by the pages' visual tokens.
 
     Positions are those of the unpruned sequence (M-RoPE, Qwen2-VL, arXiv 2409.12191, section 2.1): a text
-    token advances all three axes by one; an image stands at one time, its tokens at their row and column
-    behind it, and the text after it goes on at the larger of its sides.
+    token advances all three axes by one; an image has one time, its tokens are offset by their row and
+    column, and the text after it continues at the larger of its sides.
 
     Args:
         text: (T, D) input embeddings of ``encoded.ids``; those of the image tokens are not used.
@@ -52,15 +52,15 @@ def build(
     """
     device = text.device
     parts: list[Tensor] = []
-    places: list[Tensor] = []
+    positions: list[Tensor] = []
     visual: list[Tensor] = []
-    length = clock = begin = 0
+    length = time = begin = 0
 
     def add_text(start: int, stop: int) -> None:
-        nonlocal length, clock
+        nonlocal length, time
         parts.append(text[start:stop])
-        places.append(torch.arange(clock, clock + stop - start).expand(3, -1))
-        length, clock = length + stop - start, clock + stop - start
+        positions.append(torch.arange(time, time + stop - start).expand(3, -1))
+        length, time = length + stop - start, time + stop - start
 
     for number, (slot, page) in enumerate(zip(encoded.images, pages, strict=True)):
         add_text(begin, slot)
@@ -71,18 +71,18 @@ def build(
             embeddings, index = embeddings[kept[number]], kept[number].cpu()
         parts.append(embeddings)
         steps = torch.stack([torch.zeros_like(index), index // page.columns, index % page.columns])
-        places.append(clock + steps)
+        positions.append(time + steps)
         visual.append(torch.arange(length, length + len(index)))
-        length, clock = length + len(index), clock + max(page.rows, page.columns)
+        length, time = length + len(index), time + max(page.rows, page.columns)
     add_text(begin, len(encoded.ids))
     levels = range(len(pages[0].deepstack) if pages else 0)
     return Tokens(
         torch.cat(parts),
-        torch.cat(places, 1).to(device),
+        torch.cat(positions, 1).to(device),
         torch.cat(visual).to(device),
-        [torch.cat([_cut(page.deepstack[i], kept, n) for n, page in enumerate(pages)]) for i in levels],
+        [torch.cat([_select(page.deepstack[i], kept, n) for n, page in enumerate(pages)]) for i in levels],
     )
 
 
-def _cut(level: Tensor, kept: Sequence[Tensor] | None, number: int) -> Tensor:
+def _select(level: Tensor, kept: Sequence[Tensor] | None, number: int) -> Tensor:
     return level if kept is None else level[kept[number]]

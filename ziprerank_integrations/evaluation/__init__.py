@@ -1,1 +1,1 @@
-"""Measuring rerankers: MMDocIR's protocol, and the same on one's own questions."""
+"""Evaluation of rerankers: MMDocIR's protocol, on MMDocIR or on your own questions."""

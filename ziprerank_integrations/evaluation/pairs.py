@@ -1,4 +1,4 @@
-"""One's own questions: JSONL of ``{"query", "pdf", "pages"}``, the pages that answer counted from 1."""
+"""Your own questions: JSONL of ``{"query", "pdf", "pages"}`` with page numbers from 1."""
 
 from __future__ import annotations
 
@@ -7,50 +7,47 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ziprerank_integrations.datafiles import lines, reason
 from ziprerank_integrations.errors import PageError, require
 from ziprerank_integrations.evaluation.questions import DatasetError, Question
 from ziprerank_integrations.types import Page
 
 
 def questions(source: str | Path) -> Iterator[Question]:
-    """Read questions on PDFs.
+    """Read questions about PDFs.
 
     Args:
-        source: A line for each question: ``query``, ``pdf`` (a path, from the file's folder), ``pages`` (the
-            numbers that answer it), and if you like ``domain``.
+        source: One line per question: ``query``, ``pdf`` (a path relative to the file's folder), ``pages``
+            (the numbers of the pages that answer it) and optionally ``domain``.
 
     Raises:
-        DatasetError: If a line is something else; names the line.
+        DatasetError: If a line is invalid; the message names the line.
         PageError: If a PDF cannot be read.
     """
     path = Path(source)
     counts: dict[Path, int] = {}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                pdf = path.parent / row["pdf"]
-                if pdf not in counts:
-                    counts[pdf] = len(Page.from_pdf(pdf))
-                relevant = [int(page) for page in row["pages"]]
-                if not relevant or not all(1 <= page <= counts[pdf] for page in relevant):
-                    raise ValueError(f"pages={row['pages']} of a PDF of {counts[pdf]} pages")
-                yield Question(
-                    id=str(number),
-                    text=str(row["query"]),
-                    domain=str(row.get("domain", "all")),
-                    pages=tuple(str(page) for page in range(1, counts[pdf] + 1)),
-                    relevant=frozenset(map(str, relevant)),
-                    page=functools.partial(_page, pdf),
-                    texts=functools.partial(_texts, pdf),
-                )
-            except PageError:
-                raise
-            except (KeyError, TypeError, ValueError) as error:
-                reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-                raise DatasetError(f"{path}, line {number}: {reason}") from error
+    for number, line in lines(path):
+        try:
+            row = json.loads(line)
+            pdf = path.parent / row["pdf"]
+            if pdf not in counts:
+                counts[pdf] = len(Page.from_pdf(pdf))
+            relevant = [int(page) for page in row["pages"]]
+            if not relevant or not all(1 <= page <= counts[pdf] for page in relevant):
+                raise ValueError(f"pages={row['pages']} of a PDF of {counts[pdf]} pages")
+            yield Question(
+                id=str(number),
+                text=str(row["query"]),
+                domain=str(row.get("domain", "all")),
+                pages=tuple(str(page) for page in range(1, counts[pdf] + 1)),
+                relevant=frozenset(map(str, relevant)),
+                page=functools.partial(_page, pdf),
+                texts=functools.partial(_texts, pdf),
+            )
+        except PageError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"{path}, line {number}: {reason(error)}") from error
 
 
 def _page(pdf: Path, page: str) -> Page:

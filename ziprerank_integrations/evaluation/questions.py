@@ -1,4 +1,4 @@
-"""What is measured: questions, the pages that could answer them, and the pages that do."""
+"""An evaluation's questions, with their candidate pages and relevant pages."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ziprerank_integrations.types import Page
 
 
 class DatasetError(ZipRerankError, ValueError):
-    """A file that is not what an evaluation needs."""
+    """A file that an evaluation cannot use."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question over the pages of one document.
+    """A question about one document.
 
     Attributes:
-        id: Distinguishes it from all others.
+        id: Unique identifier.
         text: The question.
-        domain: The kind of document, by which results are broken down.
-        pages: Page ids of the document, in its order.
+        domain: The type of document; results are reported by domain.
+        pages: Page ids of the document, in order.
         relevant: Ids of the pages that answer it, at least one.
-        page: Gives a page by its id, lazily.
-        texts: Gives the text of each page by its id, for a first stage that reads text.
+        page: Returns a page by its id.
+        texts: Returns the text of each page by its id, for a text-based first stage.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Results as a Markdown table, and the papers' beside them. Standard library only."""
+"""Results as a Markdown table, with published figures for comparison. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ PAPER = {
 
 
 def averages(results: Sequence[Mapping[str, Any]], stage: str) -> dict[str, dict[str, float]]:
-    """Average the measures of all questions.
+    """Average the metrics of all questions.
 
     Args:
         results: Lines of ``results.jsonl``.
         stage: ``before`` (the first stage) or ``after`` (reranked).
 
     Returns:
-        By domain, and for ``macro`` (the mean over domains) and ``micro`` (over questions), by measure.
+        Means by domain and metric; ``macro`` is the mean over domains, ``micro`` the mean over questions.
     """
     domains = sorted({line["domain"] for line in results})
-    found = {
+    means = {
         domain: {
             name: fmean(line[stage][name] for line in results if line["domain"] == domain)
             for name in _COLUMNS
         }
         for domain in domains
     }
-    macro = {name: fmean(found[domain][name] for domain in domains) for name in _COLUMNS}
+    macro = {name: fmean(means[domain][name] for domain in domains) for name in _COLUMNS}
     micro = {name: fmean(line[stage][name] for line in results) for name in _COLUMNS}
-    return {**found, "macro": macro, "micro": micro}
+    return {**means, "macro": macro, "micro": micro}
 
 
 def markdown(results: Sequence[Mapping[str, Any]], *, paper: bool) -> str:
-    """Write the results of an evaluation.
+    """Return the results of an evaluation as Markdown.
 
     Args:
         results: Lines of ``results.jsonl``, at least one.
-        paper: Whether to put the papers' figures for MMDocIR below.
+        paper: Whether to add the published figures for MMDocIR.
     """
     before, after = averages(results, "before"), averages(results, "after")
     lines = ["| | questions | " + " | ".join(_COLUMNS) + " |", "|---|--:|" + "--:|" * len(_COLUMNS)]
@@ -61,7 +61,7 @@ def markdown(results: Sequence[Mapping[str, Any]], *, paper: bool) -> str:
     timed = [line["ms"] for line in results if line["ms"]]
     if timed:
         stages = ", ".join(f"{name} {fmean(ms.get(name, 0.0) for ms in timed):.0f}" for name in timed[0])
-        lines.append(f"Milliseconds a question: {stages}.")
+        lines.append(f"Milliseconds per question: {stages}.")
     if paper:
         lines += ["", "| published, ColQwen first stage, macro | R@1 | R@3 | R@5 |", "|---|--:|--:|--:|"]
         lines += [f"| {name} | {a} | {b} | {c} |" for name, (a, b, c) in PAPER.items()]

@@ -1,4 +1,4 @@
-"""The reranker behind HTTP: ``create_app(reranker)`` gives an ASGI app."""
+"""The reranker behind HTTP: ``create_app(reranker)`` returns an ASGI app."""
 
 from __future__ import annotations
 

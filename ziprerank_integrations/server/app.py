@@ -14,27 +14,27 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import ziprerank_integrations
 from ziprerank_integrations.server import metrics, openapi
-from ziprerank_integrations.server.failures import Failure, failure_of
+from ziprerank_integrations.server.api_error import ApiError, api_error_for
 from ziprerank_integrations.server.service import Service
 from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.types import Reranker
 
-_OPEN = frozenset(("/health", "/ready", "/docs", "/openapi.json"))
+_PUBLIC_PATHS = frozenset(("/health", "/ready", "/docs", "/openapi.json"))
 
 
 def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> FastAPI:
-    """Put a reranker behind HTTP.
+    """Return an app that serves a reranker over HTTP.
 
     Args:
-        reranker: What ranks. Where it has ``load``, that is called when the app starts. It is not closed.
-        settings: The limits; None takes the defaults.
+        reranker: The reranker. Its ``load``, if it has one, is called when the app starts. It is not closed.
+        settings: The limits; None uses the defaults.
 
     Returns:
         The app: ``/v1/rerank`` (also ``/rerank`` and ``/v2/rerank``), ``/v1/rerank/pdf``, ``/v1/model``,
         ``/health``, ``/ready``, ``/metrics``, ``/docs``.
     """
-    at = ServerSettings() if settings is None else settings
-    service = Service(reranker, at)
+    settings = ServerSettings() if settings is None else settings
+    service = Service(reranker, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -57,7 +57,7 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
             response_model=None,
             summary="Rank documents",
             openapi_extra=openapi.RERANK,
-            responses=openapi.ANSWERS,
+            responses=openapi.RESPONSES,
             include_in_schema=path == "/v1/rerank",
         )
     app.add_api_route(
@@ -67,10 +67,10 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
         response_model=None,
         summary="Rank the pages of a PDF",
         openapi_extra=openapi.PDF,
-        responses=openapi.ANSWERS,
+        responses=openapi.RESPONSES,
     )
 
-    @app.get("/v1/model", summary="Which model ranks, and how large it wants its pages")
+    @app.get("/v1/model", summary="The model's name and size rule, and the server's limits")
     async def model() -> Response:
         return await service.describe()
 
@@ -83,29 +83,29 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
         return service.ready()
 
     @app.get("/metrics", summary="Counters for Prometheus")
-    async def counters() -> Response:
+    async def metrics_text() -> Response:
         return Response(service.metrics.text(), media_type=metrics.CONTENT_TYPE)
 
     @app.exception_handler(HTTPException)
-    async def plain(_: Request, error: HTTPException) -> Response:
+    async def http_error(_: Request, error: HTTPException) -> Response:
         codes = {404: "not_found", 405: "method_not_allowed"}
-        failure = Failure(error.status_code, codes.get(error.status_code, "invalid_request"), error.detail)
-        return failure.response()
+        code = codes.get(error.status_code, "invalid_request")
+        return ApiError(error.status_code, code, error.detail).response()
 
     @app.exception_handler(Exception)
-    async def unforeseen(_: Request, error: Exception) -> Response:
-        return failure_of(error).response()
+    async def unexpected_error(_: Request, error: Exception) -> Response:
+        return api_error_for(error).response()
 
-    if at.api_key is not None:
-        app.add_middleware(_Keyed, key=at.api_key)
+    if settings.api_key is not None:
+        app.add_middleware(_ApiKey, key=settings.api_key)
     return app
 
 
-class _Keyed:
-    """Lets only those in who have the key.
+class _ApiKey:
+    """Middleware that requires an API key on all but the public paths.
 
     Args:
-        app: What it guards.
+        app: The app behind it.
         key: The key.
     """
 
@@ -114,17 +114,17 @@ class _Keyed:
         self._key = _digest(key.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _OPEN or self._knows(scope):
+        if scope["type"] != "http" or scope["path"] in _PUBLIC_PATHS or self._allows(scope):
             await self._app(scope, receive, send)
             return
-        response: JSONResponse = Failure(401, "unauthorized", "a valid bearer token is needed").response()
+        response: JSONResponse = ApiError(401, "unauthorized", "a valid bearer token is required").response()
         await response(scope, receive, send)
 
-    def _knows(self, scope: Scope) -> bool:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        kind, _, key = (given[0] if len(given) == 1 else b"").partition(b" ")
-        # Digests, so that neither the key's length nor where a guess goes wrong shows in the time it takes.
-        return kind.lower() == b"bearer" and hmac.compare_digest(_digest(key.strip()), self._key)
+    def _allows(self, scope: Scope) -> bool:
+        headers = [value for name, value in scope["headers"] if name == b"authorization"]
+        scheme, _, key = (headers[0] if len(headers) == 1 else b"").partition(b" ")
+        # Digests, so that the time of the comparison reveals neither the key's length nor a common prefix.
+        return scheme.lower() == b"bearer" and hmac.compare_digest(_digest(key.strip()), self._key)
 
 
 def _digest(key: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A request's body: within its limits, as JSON or as a form."""
+"""The body of a request: read within its limits, parsed as JSON or as a form."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from ziprerank_integrations.server.failures import Failure
-from ziprerank_integrations.server.line import Ticket
+from ziprerank_integrations.server.api_error import ApiError
+from ziprerank_integrations.server.queue import Slot
 
 
-async def read(request: Request, ticket: Ticket, limit: int, patience: float) -> bytes:
+async def read(request: Request, slot: Slot, limit: int, timeout: float) -> bytes:
     """Read the body.
 
     Args:
-        request: Whose.
-        ticket: Accounts for the bytes.
+        request: The request.
+        slot: Where memory for the body is reserved.
         limit: The most bytes allowed.
-        patience: Seconds without another byte that are waited for.
+        timeout: The most seconds without another byte.
 
     Raises:
-        Failure: If it is too large, too slow or compressed.
+        ApiError: If the body is too large, too slow or compressed, or the client disconnects.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Failure(415, "unsupported_encoding", "a compressed body is not read here")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
+        raise ApiError(415, "unsupported_encoding", "compressed bodies are not supported")
+    content_length = request.headers.get("content-length", "")
+    if content_length.isdecimal() and int(content_length) > limit:
         raise _too_large(limit)
     parts: list[bytes] = []
     total = 0
@@ -40,50 +40,50 @@ async def read(request: Request, ticket: Ticket, limit: int, patience: float) ->
         stream = request.stream()
         while True:
             try:
-                part = await asyncio.wait_for(anext(stream), patience)
+                part = await asyncio.wait_for(anext(stream), timeout)
             except StopAsyncIteration:
                 break
             total += len(part)
             if total > limit:
                 raise _too_large(limit)
-            ticket.take(len(part))
+            slot.reserve(len(part))
             parts.append(part)
     except ClientDisconnect as error:
-        raise Failure(499, "client_gone", "the client has hung up") from error
+        raise ApiError(499, "client_gone", "the client has disconnected") from error
     except asyncio.TimeoutError as error:
-        raise Failure(408, "body_too_slow", f"no more of the body came for {patience:g} s") from error
+        raise ApiError(408, "body_too_slow", f"no more of the body arrived for {timeout:g} s") from error
     return b"".join(parts)
 
 
-def _too_large(limit: int) -> Failure:
-    return Failure(413, "body_too_large", f"the body is larger than {limit:,} bytes")
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, "body_too_large", f"the body is larger than {limit:,} bytes")
 
 
-def check_kind(request: Request, kind: str) -> None:
-    """Refuse a body that is said to be of another kind.
+def check_content_type(request: Request, content_type: str) -> None:
+    """Check the content type of a request.
 
     Raises:
-        Failure: If it is.
+        ApiError: If it is another one.
     """
-    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if said != kind:
-        raise Failure(415, "unsupported_media_type", f"the content type must be {kind}")
+    actual = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if actual != content_type:
+        raise ApiError(415, "unsupported_media_type", f"the content type must be {content_type}")
 
 
 def parse_json(body: bytes) -> Any:
     """Parse JSON. Blocking.
 
     Raises:
-        Failure: If it is none.
+        ApiError: If the body is not valid JSON.
     """
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse)
+        return json.loads(body.decode("utf-8"), parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
-        raise Failure(400, "invalid_json", f"the body is no JSON: {str(error)[:200]}") from error
+        raise ApiError(400, "invalid_json", f"the body is not JSON: {str(error)[:200]}") from error
 
 
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
 async def parse_form(request: Request, body: bytes) -> tuple[Mapping[str, str], Mapping[str, bytes]]:
@@ -93,7 +93,7 @@ async def parse_form(request: Request, body: bytes) -> tuple[Mapping[str, str], 
         The fields, and the contents of the files.
 
     Raises:
-        Failure: If it is none.
+        ApiError: If the body is not a form, or a field occurs twice.
     """
     message: Message = {"type": "http.request", "body": body, "more_body": False}
 
@@ -106,13 +106,13 @@ async def parse_form(request: Request, body: bytes) -> tuple[Mapping[str, str], 
             files: dict[str, bytes] = {}
             for name, value in form.multi_items():
                 if name in fields or name in files:
-                    raise Failure(422, "invalid_request", f"the field {name!r} is given twice")
+                    raise ApiError(422, "invalid_request", f"the field {name!r} occurs twice")
                 if isinstance(value, UploadFile):
                     files[name] = await value.read()
                 else:
                     fields[name] = value
             return fields, files
     except HTTPException as error:
-        raise Failure(400, "invalid_form", f"the body is no form: {error.detail}") from error
-    except (LookupError, ValueError, AssertionError) as error:  # a header without its boundary, broken text
-        raise Failure(400, "invalid_form", "the body is no form") from error
+        raise ApiError(400, "invalid_form", f"the body is not a form: {error.detail}") from error
+    except (LookupError, ValueError, AssertionError) as error:  # no boundary in the header, malformed text
+        raise ApiError(400, "invalid_form", "the body is not a form") from error

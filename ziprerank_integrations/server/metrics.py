@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus."""
+"""The server's counters, for Prometheus."""
 
 from __future__ import annotations
 
@@ -15,59 +15,61 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 
 
 class Metrics:
-    """The counters of one server, in a registry of their own, so that one process can have several.
+    """The counters of one server, in their own registry, so that one process can have several servers.
 
     Args:
-        waiting: Gives the number of requests that wait.
-        cached_bytes: Gives the memory that the cache takes.
+        waiting: Returns the number of waiting requests.
+        cached_bytes: Returns the memory of the page cache in bytes.
     """
 
     def __init__(self, waiting: Callable[[], float], cached_bytes: Callable[[], float]) -> None:
-        self._registry = at = CollectorRegistry()
+        self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "ziprerank_requests", "Requests by route and outcome.", ["route", "code"], registry=at
+            "ziprerank_requests", "Requests by route and outcome.", ["route", "code"], registry=registry
         )
         self._latency = Histogram(
             "ziprerank_request_seconds",
-            "From a request's first byte to its answer.",
+            "Time from a request's first byte to its response.",
             ["route"],
             buckets=_SECONDS,
-            registry=at,
+            registry=registry,
         )
         self._stages = Histogram(
             "ziprerank_stage_seconds",
-            "Where the time of a ranking goes.",
+            "Time of a ranking by stage.",
             ["stage"],
             buckets=_SECONDS,
-            registry=at,
+            registry=registry,
         )
-        Gauge("ziprerank_queue_length", "Requests that wait.", registry=at).set_function(waiting)
-        Gauge("ziprerank_cache_bytes", "Memory for pages seen before.", registry=at).set_function(
+        Gauge("ziprerank_queue_length", "Waiting requests.", registry=registry).set_function(waiting)
+        Gauge("ziprerank_cache_bytes", "Memory of the page cache.", registry=registry).set_function(
             cached_bytes
         )
-        self._pages = Counter("ziprerank_pages", "Pages that were ranked.", registry=at)
-        self._windows = Counter("ziprerank_windows", "Forward passes of the language model.", registry=at)
-        self._hits = Counter("ziprerank_cache_hits", "Pages found in the cache.", registry=at)
-        self._misses = Counter("ziprerank_cache_misses", "Pages that were encoded.", registry=at)
+        self._pages = Counter("ziprerank_pages", "Pages that were ranked.", registry=registry)
+        self._windows = Counter(
+            "ziprerank_windows", "Forward passes of the language model.", registry=registry
+        )
+        self._hits = Counter("ziprerank_cache_hits", "Pages found in the cache.", registry=registry)
+        self._misses = Counter("ziprerank_cache_misses", "Pages that were encoded.", registry=registry)
         self._tokens = Counter(
-            "ziprerank_visual_tokens", "Visual tokens before and after pruning.", ["when"], registry=at
+            "ziprerank_visual_tokens", "Visual tokens before and after pruning.", ["when"], registry=registry
         )
 
-    def answered(self, route: str, code: str, seconds: float) -> None:
-        """Count a request and its outcome: ``ok`` or the code of its failure."""
+    def count_request(self, route: str, code: str, seconds: float) -> None:
+        """Count a request and its outcome: ``ok`` or the code of its error."""
         self._requests.labels(route, code).inc()
         self._latency.labels(route).observe(seconds)
 
-    def stage(self, name: str, seconds: float) -> None:
-        """Count what a stage took."""
+    def observe_stage(self, name: str, seconds: float) -> None:
+        """Record the duration of a stage."""
         self._stages.labels(name).observe(seconds)
 
-    def ranked(self, usage: Usage | None) -> None:
-        """Count what a ranking cost, as far as that is known."""
+    def count_ranking(self, usage: Usage | None) -> None:
+        """Count a ranking's pages, windows, tokens and time; None counts nothing."""
         if usage is None:
             return
         for name, ms in usage.ms.items():
-            self.stage(name, ms / 1e3)
+            self.observe_stage(name, ms / 1e3)
         self._pages.inc(usage.pages)
         self._windows.inc(usage.windows)
         self._hits.inc(usage.cached)
@@ -76,5 +78,5 @@ class Metrics:
         self._tokens.labels("after").inc(usage.tokens_after)
 
     def text(self) -> bytes:
-        """Give everything in Prometheus' text format."""
+        """Return all counters in Prometheus' text format."""
         return generate_latest(self._registry)

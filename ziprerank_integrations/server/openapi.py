@@ -1,10 +1,14 @@
-"""What the documentation says of bodies and answers."""
+"""The OpenAPI schemas of request bodies and responses."""
 
 from __future__ import annotations
 
 from typing import Any
 
-_TOP_N = {"type": "integer", "minimum": 0, "description": "How many results; left out or 0 gives all."}
+_TOP_N = {
+    "type": "integer",
+    "minimum": 0,
+    "description": "How many results; left out or 0 returns all.",
+}
 _KEEP_RATIO = {
     "type": "number",
     "exclusiveMinimum": 0,
@@ -13,7 +17,7 @@ _KEEP_RATIO = {
 }
 _DOCUMENT = {
     "anyOf": [
-        {"type": "string", "description": "Text, drawn as a page, or an image's data URI."},
+        {"type": "string", "description": "Text, rendered as a page, or an image's data URI."},
         {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
         {
             "type": "object",
@@ -29,9 +33,9 @@ _DOCUMENT = {
 }
 
 
-def _body(kind: str, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def _body(content_type: str, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     schema = {"type": "object", "properties": properties, "required": required}
-    return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
+    return {"requestBody": {"required": True, "content": {content_type: {"schema": schema}}}}
 
 
 RERANK = _body(
@@ -44,7 +48,7 @@ RERANK = _body(
         "keep_ratio": _KEEP_RATIO,
         "model": {
             "type": "string",
-            "description": "Not looked at: a server has one model, and answers with its name.",
+            "description": "Ignored: a server has one model, and the response has its name.",
         },
     },
     ["query", "documents"],
@@ -55,7 +59,7 @@ PDF = _body(
     {
         "file": {"type": "string", "format": "binary", "description": "The PDF."},
         "query": {"type": "string"},
-        "pages": {"type": "string", "description": "Which pages, such as 1-20 or 2-5,9 or 7-."},
+        "pages": {"type": "string", "description": "A selection such as 1-20 or 2-5,9 or 7-."},
         "top_n": _TOP_N,
         "keep_ratio": _KEEP_RATIO,
     },
@@ -70,7 +74,8 @@ _ERROR = {
             "properties": {
                 "code": {"type": "string"},
                 "message": {"type": "string"},
-                "index": {"type": "integer", "description": "The document at fault."},
+                "index": {"type": "integer", "description": "The document that caused the error."},
+                "reason": {"type": "string", "description": "The message without the document's name."},
             },
             "required": ["code", "message"],
         }
@@ -87,7 +92,7 @@ _RESULT = {
     },
     "required": ["index", "relevance_score"],
 }
-_ANSWER = {
+_RESPONSE = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
@@ -98,19 +103,19 @@ _ANSWER = {
     "required": ["id", "model", "results"],
 }
 
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The ranking", "content": {"application/json": {"schema": _ANSWER}}},
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The ranking", "content": {"application/json": {"schema": _RESPONSE}}},
     **{
-        status: {"description": what, "content": {"application/json": {"schema": _ERROR}}}
-        for status, what in {
+        status: {"description": description, "content": {"application/json": {"schema": _ERROR}}}
+        for status, description in {
             400: "The body cannot be parsed",
             401: "The key is missing or wrong",
             408: "The body did not arrive in time",
-            409: "Pages were drawn for another model",
+            409: "The pages were rendered by another model's size rule",
             413: "The body is too large",
-            415: "The body is of another kind",
-            422: "A field, a document or the query is not what it must be; `index` names the document",
-            429: "Too many requests wait; try again after `Retry-After` seconds",
+            415: "The content type or encoding is not supported",
+            422: "A field, a document or the query is not valid; `index` names the document",
+            429: "Too many requests are waiting; try again after `Retry-After` seconds",
             503: "The model is not available now",
             504: "The request could not be answered in time",
         }.items()

@@ -1,4 +1,4 @@
-"""The server without its routes: from a request to its answer, whatever happens on the way."""
+"""The server without its routes: reads a request, ranks its pages, and writes the response."""
 
 from __future__ import annotations
 
@@ -8,94 +8,87 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from ziprerank_integrations import pdf
-from ziprerank_integrations.page import SizeRule
-from ziprerank_integrations.server import asked, body
-from ziprerank_integrations.server.asked import Asked
-from ziprerank_integrations.server.failures import Failure, failure_of
-from ziprerank_integrations.server.line import Line, Ticket
+from ziprerank_integrations.errors import PageError
+from ziprerank_integrations.pages import pdf
+from ziprerank_integrations.pages.sizes import SizeRule
+from ziprerank_integrations.server import body, parsing
+from ziprerank_integrations.server.api_error import ApiError, api_error_for
 from ziprerank_integrations.server.metrics import Metrics
-from ziprerank_integrations.server.served import Familiar, Room, ServedPage
+from ziprerank_integrations.server.parsing import RankRequest
+from ziprerank_integrations.server.queue import Abandoned, RequestQueue, Slot
+from ziprerank_integrations.server.request_page import MemoryBudget, RecentPages, RequestPage
 from ziprerank_integrations.server.settings import ServerSettings
-from ziprerank_integrations.types import Ranking, Reranker
-from ziprerank_integrations.wire import write_sizes
+from ziprerank_integrations.types import ExtendedReranker, Ranking, Reranker, extended
+from ziprerank_integrations.wire.request import write_sizes
 
 T = TypeVar("T")
 
 
 class Service:
-    """Answers requests with a reranker.
+    """Handles requests with a reranker.
 
     Args:
-        reranker: What ranks. It stays its owner's: the service does not close it.
+        reranker: The reranker. The service does not close it.
         settings: The limits.
     """
 
     def __init__(self, reranker: Reranker, settings: ServerSettings) -> None:
         self.settings = settings
-        self._reranker: Any = reranker
-        self.line = Line(settings.workers, settings.max_waiting, settings.max_waiting_bytes, settings.timeout)
-        self.metrics = Metrics(
-            lambda: self.line.waiting, lambda: float(getattr(self._reranker, "cached_bytes", 0))
+        self._reranker = extended(reranker)
+        self.queue = RequestQueue(
+            settings.workers, settings.max_waiting, settings.max_waiting_bytes, settings.timeout
         )
+        self.metrics = Metrics(lambda: self.queue.waiting, lambda: self._reranker.cached_bytes)
         self._decoders = ThreadPoolExecutor(settings.decoders, thread_name_prefix="ziprerank-decode")
-        self._room = Room(settings.max_decoded_bytes)
-        self._familiar = Familiar()
+        self._budget = MemoryBudget(settings.max_decoded_bytes)
+        self._recent = RecentPages()
         self._loading: asyncio.Task[None] | None = None
-        self._load_failed: str | None = None
-
-    @property
-    def model(self) -> str:
-        """What the reranker calls its model."""
-        return str(getattr(self._reranker, "model", type(self._reranker).__name__))
+        self._load_error: str | None = None
 
     def start(self) -> None:
-        """Begin to load the model."""
+        """Start to load the model."""
         self._loading = asyncio.create_task(self._load())
 
     async def stop(self) -> None:
-        """End the service once the last request is answered."""
+        """Stop the service. All requests must have ended."""
         if self._loading is not None:
             await self._loading
         self._decoders.shutdown(wait=False)
-        self.line.close()
+        self.queue.close()
 
     async def _load(self) -> None:
-        load = getattr(self._reranker, "load", None)
-        if load is None:
-            return
         try:
-            await asyncio.get_running_loop().run_in_executor(self._decoders, load)
+            await self._decode(self._reranker.load)
         except Exception as error:
-            self._load_failed = failure_of(error).code
+            self._load_error = api_error_for(error).code
 
     def ready(self) -> Response:
-        """Tell whether the model is loaded."""
+        """Report whether the model is loaded."""
         if self._loading is None or not self._loading.done():
-            return Failure(503, "loading", "the model is being loaded", retry_after=2).response()
-        if self._load_failed is not None:
-            what = "the model cannot be loaded; the server's log says why"
-            return Failure(503, self._load_failed, what, retry_after=10).response()
-        return JSONResponse({"status": "ready", "model": self.model})
+            return ApiError(503, "loading", "the model is being loaded", retry_after=2).response()
+        if self._load_error is not None:
+            message = "the model cannot be loaded; see the server's log"
+            return ApiError(503, self._load_error, message, retry_after=10).response()
+        return JSONResponse({"status": "ready", "model": self._reranker.model})
 
     async def describe(self) -> Response:
-        """Tell which model ranks, how large it wants its pages, and what is allowed.
+        """Report the model's name, its size rule and the server's limits.
 
-        Of a model that has yet to be downloaded, that is known only later.
+        The size rule of a model that has not been downloaded yet is known only after that.
         """
-        if getattr(self._reranker, "sizes", True) is None and self._loading is not None:
+        if self._reranker.has_sizes and self._reranker.sizes is None and self._loading is not None:
             await asyncio.wait({self._loading}, timeout=self.settings.timeout)
-        sizes = getattr(self._reranker, "sizes", None)
-        if sizes is None and hasattr(self._reranker, "sizes"):
-            return Failure(503, "loading", "the model is being loaded", retry_after=2).response()
+        sizes = self._reranker.sizes
+        if self._reranker.has_sizes and sizes is None:
+            return ApiError(503, "loading", "the model is being loaded", retry_after=2).response()
         return JSONResponse(
             {
-                "id": self.model,
+                "id": self._reranker.model,
                 "object": "model",
                 "ziprerank": {
                     "sizes": write_sizes(sizes),
@@ -109,97 +102,96 @@ class Service:
     async def rerank(self, request: Request) -> Response:
         """Rank the documents of a JSON body."""
 
-        async def read(ticket: Ticket, given: bytes) -> Asked:
-            return await self._decode(lambda: asked.from_json(body.parse_json(given), ticket, self.settings))
+        async def parse(slot: Slot, data: bytes) -> RankRequest:
+            return await self._decode(lambda: parsing.from_json(body.parse_json(data), slot, self.settings))
 
-        return await self._answer(request, "rerank", "application/json", read)
+        return await self._respond(request, "rerank", "application/json", parse)
 
     async def rerank_pdf(self, request: Request) -> Response:
         """Rank the pages of a PDF in a multipart form."""
 
-        async def read(ticket: Ticket, given: bytes) -> Asked:
-            fields, files = await body.parse_form(request, given)
-            return await self._decode(lambda: asked.from_form(fields, files, ticket, self.settings))
+        async def parse(slot: Slot, data: bytes) -> RankRequest:
+            fields, files = await body.parse_form(request, data)
+            return await self._decode(lambda: parsing.from_form(fields, files, slot, self.settings))
 
-        return await self._answer(request, "rerank_pdf", "multipart/form-data", read)
+        return await self._respond(request, "rerank_pdf", "multipart/form-data", parse)
 
-    async def _answer(
+    async def _respond(
         self,
         request: Request,
         route: str,
-        kind: str,
-        read: Callable[[Ticket, bytes], Awaitable[Asked]],
+        content_type: str,
+        parse: Callable[[Slot, bytes], Awaitable[RankRequest]],
     ) -> Response:
-        begun, code = time.perf_counter(), "ok"
+        started, code = time.perf_counter(), "ok"
         try:
-            body.check_kind(request, kind)
-            ticket = self.line.arrive()
+            body.check_content_type(request, content_type)
+            slot = self.queue.open()
             try:
-                limit, patience = self.settings.max_body_bytes, self.settings.body_timeout
-                given = await _within(ticket, body.read(request, ticket, limit, patience))
-                ticket.enter()
-                answer = await _within(ticket, self._rank(ticket, given, read), _gone(request))
+                limit, timeout = self.settings.max_body_bytes, self.settings.body_timeout
+                data = await _within(slot, body.read(request, slot, limit, timeout))
+                slot.admit()
+                response = await _within(slot, self._rank(slot, data, parse), _client_disconnected(request))
             finally:
-                ticket.leave()
-            return JSONResponse(answer)
+                slot.release()
+            return JSONResponse(response)
         except Exception as error:
-            failure = failure_of(error)
-            code = failure.code
-            return failure.response()
+            api_error = api_error_for(error)
+            code = api_error.code
+            return api_error.response()
         except asyncio.CancelledError:
             code = "client_gone"
             raise
         finally:
-            self.metrics.answered(route, code, time.perf_counter() - begun)
+            self.metrics.count_request(route, code, time.perf_counter() - started)
 
     async def _rank(
-        self, ticket: Ticket, given: bytes, read: Callable[[Ticket, bytes], Awaitable[Asked]]
+        self, slot: Slot, data: bytes, parse: Callable[[Slot, bytes], Awaitable[RankRequest]]
     ) -> dict[str, Any]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         # While the session lasts, a PDF is opened once for all of its pages.
         with pdf.session():
-            wanted = await read(ticket, given)
-            reranker = self._with(wanted.keep_ratio)
-            sizes = getattr(reranker, "sizes", None)
-            if wanted.sizes is not None and sizes is not None and wanted.sizes != sizes:
-                # Resampled a second time, the pages would be ranked, but not exactly as they should be.
-                changed = "the model wants its pages at another size than they were drawn at; see /v1/model"
-                raise Failure(409, "sizes_changed", changed)
+            rank_request = await parse(slot, data)
+            reranker = self._with_keep_ratio(rank_request.keep_ratio)
+            sizes = reranker.sizes
+            if rank_request.sizes is not None and sizes is not None and rank_request.sizes != sizes:
+                # Resampled a second time, the pages would be ranked with slightly different scores.
+                message = "the pages were rendered by another size rule than the model's; see /v1/model"
+                raise ApiError(409, "sizes_changed", message)
             try:
-                await self._prepare(wanted.served, sizes)
-                self.metrics.stage("decode", time.perf_counter() - begun)
-                ranking = await self.line.run(ticket, functools.partial(_rerank, reranker, wanted, ticket))
+                await self._prepare(rank_request.request_pages, sizes)
+                self.metrics.observe_stage("decode", time.perf_counter() - started)
+                ranking = await self.queue.run(slot, functools.partial(_rerank, reranker, rank_request, slot))
             finally:
-                for page in wanted.served:
-                    page.drop()
-        self.metrics.stage("queue", ticket.queued)
-        self.metrics.ranked(ranking.usage)
-        return await self._decode(lambda: self._finish(wanted, ranking))
+                for page in rank_request.request_pages:
+                    page.close()
+        self.metrics.observe_stage("queue", slot.queued)
+        self.metrics.count_ranking(ranking.usage)
+        return await self._decode(lambda: self._finish(rank_request, ranking))
 
-    def _finish(self, wanted: Asked, ranking: Ranking) -> dict[str, Any]:
-        for page in wanted.served:
-            self._familiar.add(page.fingerprint())
-        return wanted.write(ranking, f"rerank-{uuid.uuid4().hex}")
+    def _finish(self, rank_request: RankRequest, ranking: Ranking) -> dict[str, Any]:
+        self._recent.add(rank_request.request_pages)
+        return rank_request.write(ranking, f"rerank-{uuid.uuid4().hex}")
 
-    def _with(self, keep_ratio: float | None) -> Any:
+    def _with_keep_ratio(self, keep_ratio: float | None) -> ExtendedReranker:
         if keep_ratio is None:
             return self._reranker
-        if not hasattr(self._reranker, "with_options"):
-            raise Failure(422, "unsupported_option", "what ranks here knows no keep_ratio")
-        return self._reranker.with_options(keep_ratio=keep_ratio)
+        try:
+            return extended(self._reranker.with_options(keep_ratio=keep_ratio))
+        except TypeError as error:
+            message = f"the model {self._reranker.model} has no option keep_ratio"
+            raise ApiError(422, "unsupported_option", message) from error
 
-    async def _prepare(self, served: list[ServedPage], sizes: SizeRule | None) -> None:
-        """Decode pages in parallel, so that the device does not wait for that."""
+    async def _prepare(self, pages: list[RequestPage], sizes: SizeRule | None) -> None:
+        """Decode pages in parallel before their turn, so that the device does not wait for it."""
         if sizes is None:
             return
 
-        def prepare(page: ServedPage) -> None:
-            if page.fingerprint() not in self._familiar:
-                page.prepare(sizes, self.settings.max_image_pixels, self._room)
-
-        # All of them, so that of several bad documents it is always the first that is named.
+        limits = (sizes, self.settings.max_image_pixels, self._budget, self._recent)
+        # All of them, so that of several bad documents the error always names the first.
         outcomes = await asyncio.gather(
-            *(self._decode(functools.partial(prepare, page)) for page in served), return_exceptions=True
+            *(self._decode(functools.partial(page.prepare, *limits)) for page in pages),
+            return_exceptions=True,
         )
         for outcome in outcomes:
             if outcome is not None:
@@ -209,36 +201,43 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
 
 
-def _rerank(reranker: Reranker, wanted: Asked, ticket: Ticket) -> Ranking:
-    ticket.check()
-    return reranker.rerank(wanted.query, wanted.pages, top_n=wanted.top_n)
+def _rerank(reranker: Reranker, rank_request: RankRequest, slot: Slot) -> Ranking:
+    if slot.ended.is_set():
+        raise Abandoned
+    try:
+        return reranker.rerank(rank_request.query, rank_request.pages, top_n=rank_request.top_n)
+    except PageError as error:
+        if error.index is not None:
+            # The index of the document with the page's content, not of one that repeats it.
+            error.index = cast(RequestPage, rank_request.pages[error.index].origin).index
+        raise
 
 
-async def _gone(request: Request) -> None:
-    """Return when the client has hung up. Only once the body has been read."""
+async def _client_disconnected(request: Request) -> None:
+    """Return when the client has disconnected. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 async def _within(
-    ticket: Ticket, work: Coroutine[Any, Any, T], gone: Coroutine[Any, Any, None] | None = None
+    slot: Slot, work: Coroutine[Any, Any, T], disconnected: Coroutine[Any, Any, None] | None = None
 ) -> T:
-    """Do the work, unless its deadline passes or the client hangs up before it is done."""
+    """Wait for the work, unless its deadline passes or the client disconnects before it is done."""
     task = asyncio.ensure_future(work)
-    watch = None if gone is None else asyncio.ensure_future(gone)
-    both: set[asyncio.Future[Any]] = {task} if watch is None else {task, watch}
+    watch = None if disconnected is None else asyncio.ensure_future(disconnected)
+    tasks: set[asyncio.Future[Any]] = {task} if watch is None else {task, watch}
     try:
-        await asyncio.wait(both, timeout=ticket.remaining, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=slot.remaining, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         if watch is not None and watch.done():
-            raise Failure(499, "client_gone", "the client has hung up")
-        if gone is None:
-            raise Failure(408, "body_too_slow", "the body did not arrive in time")
-        raise Failure(504, "deadline_exceeded", "the request could not be answered in time", retry_after=1)
+            raise ApiError(499, "client_gone", "the client has disconnected")
+        if watch is None:
+            raise ApiError(408, "body_too_slow", "the body did not arrive in time")
+        raise ApiError(504, "deadline_exceeded", "the request could not be answered in time", retry_after=1)
     finally:
         if not task.done():
-            ticket.leave()  # the device looks at it between two pages
-        for one in both:
-            one.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
+            slot.release()  # the device checks the slot between two pages
+        for pending in tasks:
+            pending.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,11 +1,11 @@
-"""What a server allows and how much it takes on."""
+"""ServerSettings: the limits of a server."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
 
-from ziprerank_integrations.options import flag, integer, number
+from ziprerank_integrations.checks import flag, integer, seconds
 
 _SECONDS = ("timeout", "body_timeout")
 
@@ -15,23 +15,23 @@ class ServerSettings:
     """The settings of a server.
 
     Attributes:
-        api_key: What clients must send as bearer token; None lets everybody in. Blanks around it, such as
-            the line break at the end of a file, are no part of it.
+        api_key: The bearer token that clients must send; None requires none. White space around it, such as
+            the line break at the end of a file, is removed.
         allow_urls: Whether images that clients name by URL are fetched, from public addresses only.
         max_body_bytes: The largest body of a request.
         max_documents: The most documents of a request.
         max_text_chars: The most characters of a document that is text.
         max_image_pixels: The most pixels of an image.
         max_pdf_pages: The most pages of a PDF that are ranked.
-        max_query_chars: The longest question, in characters. The model has a limit in tokens of its own.
-        max_waiting: The most requests that wait, besides those being ranked; one more is answered with 429.
-        max_waiting_bytes: The most bytes that the bodies of all requests take together.
-        timeout: Seconds a request may take, from its first byte to its answer; then it is answered with 504.
-        body_timeout: Seconds without another byte of a body that is being sent; then it is answered with 408.
-        workers: Requests ranked at a time. One device does one at a time; more are for a reranker that passes
-            them on.
+        max_query_chars: The longest query, in characters. The model has its own limit in tokens.
+        max_waiting: The most waiting requests, besides those being ranked; one more gets a 429.
+        max_waiting_bytes: The most bytes that the bodies of all requests may have together.
+        timeout: Seconds a request may take, from its first byte to its response; after that it gets a 504.
+        body_timeout: Seconds without another byte of a request's body; after that it gets a 408.
+        workers: Requests ranked at a time. A device ranks one at a time; more are for a reranker that
+            forwards them to other machines.
         decoders: Threads that decode requests and images meanwhile.
-        max_decoded_bytes: The most memory for images that were decoded before their turn.
+        max_decoded_bytes: The most memory for images that are decoded before their turn.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -59,15 +59,8 @@ class ServerSettings:
                 raise ValueError("api_key must be a text that is not blank, or None")
             object.__setattr__(self, "api_key", self.api_key.strip())
         flag("allow_urls", self.allow_urls)
-        for name in _SECONDS:
-            seconds = getattr(self, name)
-            number(name, seconds)
-            if not 0 < seconds < float("inf"):
-                raise ValueError(f"{name}={seconds!r} is outside (0, ∞)")
         for name, value in vars(self).items():
-            if name in ("api_key", "allow_urls", *_SECONDS):
-                continue
-            least = 0 if name in ("max_waiting", "max_decoded_bytes") else 1
-            integer(name, value)
-            if value < least:
-                raise ValueError(f"{name}={value!r} is outside [{least}, ∞)")
+            if name in _SECONDS:
+                seconds(name, value)
+            elif name not in ("api_key", "allow_urls"):
+                integer(name, value, 0 if name in ("max_waiting", "max_decoded_bytes") else 1)

@@ -1,4 +1,4 @@
-"""A teacher's rankings, through any OpenAI-compatible endpoint that takes images."""
+"""Rankings by a teacher model, through any OpenAI-compatible endpoint that accepts images."""
 
 from __future__ import annotations
 
@@ -17,31 +17,36 @@ from typing import Any
 
 import httpx
 
+from ziprerank_integrations import datafiles
+from ziprerank_integrations.engine.prompts import LETTERS, listwise
 from ziprerank_integrations.errors import PageError, RemoteError
-from ziprerank_integrations.prompts import LETTERS, listwise
-from ziprerank_integrations.sizes import within
+from ziprerank_integrations.pages.sizes import within
+from ziprerank_integrations.remote.backoff import Backoff, retry_after
 from ziprerank_integrations.training.records import RecordError, page
 from ziprerank_integrations.types import Page
 
+WORKERS = 4
+
 _LETTER = re.compile(r"\[([A-T])\]")
 _RETRIED = (408, 409, 429, 500, 502, 503, 504)
+_BACKOFF = Backoff(initial=1.0, maximum=30.0)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """Whom to ask.
+    """A vision-language model that ranks pages.
 
     Attributes:
         url: The endpoint's base, for example ``https://api.openai.com/v1``.
         model: The model's name there.
-        api_key: Sent as a bearer token, if there is one.
+        api_key: Sent as a bearer token; None sends none.
         max_side: Longest edge in pixels of the images that are sent.
-        timeout: Seconds for one answer.
-        retries: How often an answer is asked for again.
-        shuffle: Show the candidates in an order drawn from ``seed``, so that their order teaches nothing.
-        seed: Of the draws.
+        timeout: Seconds for one response, and the longest ``Retry-After`` that is waited for.
+        retries: How many times a failed request is repeated.
+        shuffle: Send the candidates in a random order, so that their order carries no information.
+        seed: Seed of the random order.
     """
 
     url: str
@@ -53,64 +58,64 @@ class Teacher:
     shuffle: bool = True
     seed: int = 0
 
-    def rank(self, query: str, pages: list[Page], draw: str = "") -> list[int]:
-        """Ask for a ranking.
+    def rank(self, query: str, pages: list[Page], sample: str = "") -> list[int]:
+        """Request a ranking.
 
         Args:
             query: The question.
             pages: 1 to 20 candidates.
-            draw: Distinguishes this list's order from others'.
+            sample: Name of this list; together with the seed it determines the order of the candidates.
 
         Returns:
-            Page indices, best first, those that the teacher named.
+            Indices of the pages that the teacher named, best first.
 
         Raises:
-            RemoteError: If no usable answer comes.
-            PageError: If a page cannot be had.
+            RemoteError: If there is no usable response.
+            PageError: If a page cannot be read.
         """
-        places = list(range(len(pages)))
+        shown = list(range(len(pages)))
         if self.shuffle:
-            random.Random(f"{self.seed}/{draw}").shuffle(places)
+            random.Random(f"{self.seed}/{sample}").shuffle(shown)
         content: list[dict[str, Any]] = [{"type": "text", "text": listwise(query, len(pages)).text}]
-        for place in places:
-            content.append({"type": "image_url", "image_url": {"url": self._image(pages[place])}})
-        # Neither temperature nor a limit of tokens: models that think refuse both.
-        body = {"model": self.model, "messages": [{"role": "user", "content": content}]}
-        answer = self._ask(body)
-        slots = [LETTERS.index(letter) for letter in _LETTER.findall(answer)]
-        order = list(dict.fromkeys(places[slot] for slot in slots if slot < len(pages)))
+        for index in shown:
+            content.append({"type": "image_url", "image_url": {"url": self._data_uri(pages[index])}})
+        # Neither temperature nor a limit of tokens: reasoning models reject both.
+        response = self._complete({"model": self.model, "messages": [{"role": "user", "content": content}]})
+        slots = [LETTERS.index(letter) for letter in _LETTER.findall(response)]
+        order = list(dict.fromkeys(shown[slot] for slot in slots if slot < len(pages)))
         if not order:
-            raise RemoteError(f"the teacher named no page: {answer[:200]!r}")
+            raise RemoteError(f"the teacher named no page: {response[:200]!r}")
         return order
 
-    def _image(self, page: Page) -> str:
+    def _data_uri(self, page: Page) -> str:
         buffer = io.BytesIO()
         page.image(within(self.max_side)).save(buffer, "PNG")
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
-    def _ask(self, body: Mapping[str, Any]) -> str:
+    def _complete(self, body: Mapping[str, Any]) -> str:
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key is not None else {}
-        problem = "no answer"
+        problem, delay = "no response", None
         for attempt in range(self.retries + 1):
             if attempt:
-                time.sleep(min(30.0, 0.5 * 2**attempt) * (0.5 + random.random() / 2))
+                time.sleep(_BACKOFF.wait(attempt - 1, delay))
             try:
-                reply = httpx.post(
+                response = httpx.post(
                     f"{self.url.rstrip('/')}/chat/completions",
                     json=body,
                     headers=headers,
                     timeout=self.timeout,
                 )
             except httpx.HTTPError as error:
-                problem = f"{type(error).__name__}: {error}"
+                problem, delay = f"{type(error).__name__}: {error}", None
                 continue
-            problem = f"status {reply.status_code}: {reply.text[:200]}"
-            if reply.status_code == 200:
+            problem = f"status {response.status_code}: {response.text[:200]}"
+            delay = retry_after(response.headers.get("Retry-After"))
+            if response.status_code == 200:
                 try:
-                    return str(reply.json()["choices"][0]["message"]["content"])
+                    return str(response.json()["choices"][0]["message"]["content"])
                 except (ValueError, KeyError, IndexError, TypeError):
                     continue
-            if reply.status_code not in _RETRIED:
+            if response.status_code not in _RETRIED or (delay is not None and delay > self.timeout):
                 break
         raise RemoteError(f"{self.url}: {problem}")
 
@@ -121,55 +126,57 @@ def distill(
     teacher: Teacher,
     *,
     root: str | Path | None = None,
-    workers: int = 4,
+    workers: int = WORKERS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Add a teacher's ranking to each line of ``{"query", "pages", …}``; what is in ``target`` already stays.
+    """Add a teacher's ranking to each line of ``{"query", "pages", …}``.
 
     Args:
         source: JSONL without ``ranking``; the pages as `records.read` describes them for stage 2.
-        target: JSONL with it. Lines are appended as answers come, so that a stopped run can go on.
-        teacher: Whom to ask.
-        root: What relative paths in the data start from; by default the folder of ``source``.
-        workers: Questions asked at once.
-        progress: Called with how many are done, and of how many.
+        target: JSONL with it. A line is appended for each response, and lines that the file already has are
+            kept, so that a stopped run continues.
+        teacher: The model that ranks.
+        root: Folder that relative paths in the data start from; None is the folder of ``source``.
+        workers: Requests in flight at once.
+        progress: Called with the number of finished lines and the number of all.
 
     Returns:
         How many lines were left out because the teacher or a page failed; each is logged.
 
     Raises:
-        RecordError: If a line of ``source`` is no question with pages.
+        RecordError: If a line of ``source`` is not a question with pages, or ``target`` is another file.
     """
-    lines = [line for line in Path(source).read_text(encoding="utf-8").splitlines() if line.strip()]
     base = Path(source).parent if root is None else Path(root)
     out = Path(target)
-    done = _done(out)
-    rows = []
-    for number, line in enumerate(lines):
-        if number not in done:
-            rows.append((number, _row(line, f"{source}, line {number + 1}")))
+    try:
+        done = datafiles.finished(out, "line")
+    except ValueError as error:
+        raise RecordError(str(error)) from error
+    jobs = [
+        (index, _row(line, f"{source}, line {number}"), number)
+        for index, (number, line) in enumerate(datafiles.lines(Path(source)))
+    ]
     failed = 0
 
-    def ask(job: tuple[int, dict[str, Any]]) -> dict[str, Any] | None:
-        number, row = job
+    def rank(index: int, row: dict[str, Any], number: int) -> dict[str, Any] | None:
         try:
             pages = [page(reference, base) for reference in row["pages"]]
-            ranking = teacher.rank(row["query"], pages, str(number))
+            ranking = teacher.rank(row["query"], pages, str(index))
         except (RemoteError, PageError, ValueError, KeyError, TypeError) as error:
-            logger.warning("%s, line %d: left out: %s", source, number + 1, error)
+            logger.warning("%s, line %d: left out: %s", source, number, error)
             return None
-        return {**row, "ranking": ranking, "line": number}
+        return {**row, "ranking": ranking, "line": index}
 
     with ThreadPoolExecutor(workers) as pool, out.open("a", encoding="utf-8") as file:
-        asked = [pool.submit(ask, row) for row in rows]
-        for count, answer in enumerate(as_completed(asked), len(done) + 1):
-            found = answer.result()
-            if found is None:
+        pending = [pool.submit(rank, *job) for job in jobs if job[0] not in done]
+        for count, future in enumerate(as_completed(pending), len(done) + 1):
+            row = future.result()
+            if row is None:
                 failed += 1
             else:
-                file.write(json.dumps(found, ensure_ascii=False) + "\n")
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
-            progress(count, len(lines))
+            progress(count, len(jobs))
     return failed
 
 
@@ -181,17 +188,3 @@ def _row(line: str, where: str) -> dict[str, Any]:
     except ValueError as error:
         raise RecordError(f"{where}: {error}") from error
     return row
-
-
-def _done(target: Path) -> set[int]:
-    """Give the lines that are answered already; cut off the half line that a stopped run may have left."""
-    if not target.exists():
-        return set()
-    lines = target.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n") and line.strip()]
-    try:
-        done = {int(json.loads(line)["line"]) for line in whole}
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{target} is no result of this command; give another file") from error
-    target.write_text("".join(whole), encoding="utf-8")
-    return done

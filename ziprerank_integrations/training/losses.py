@@ -1,4 +1,4 @@
-"""The losses of ZipRerank's training (arXiv 2605.11864), on the letters' logits and on the answer as text."""
+"""The losses of ZipRerank's training (arXiv 2605.11864), on the letters' logits and the ranking's text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def weighted_ranknet(logits: Tensor, ranks: Tensor) -> Tensor:
-    """Compare each pair of pages, the pairs near the head of the ranking weighing more.
+    """Compute the pairwise loss in which pairs near the top of the ranking have a larger weight.
 
     The mean over all pairs with r_i < r_j of ``1 / (r_i + r_j) * log(1 + exp(s_j - s_i))``: RankNet with the
     weights of FIRST (arXiv 2406.15657, section 3).
@@ -30,12 +30,12 @@ def weighted_ranknet(logits: Tensor, ranks: Tensor) -> Tensor:
 
 
 def soft_targets(order: Sequence[int], answers: Sequence[int], gamma: float = 0.5) -> Tensor:
-    """Spread the target over a ranking: q is proportional to gamma^position, known answers first.
+    """Compute a target distribution over a ranking: q is proportional to gamma^position, known answers first.
 
     Args:
         order: Page indices, best first, as the teacher ranked them.
-        answers: Indices of pages known to hold the answer; among themselves they keep the teacher's order.
-        gamma: How fast the target falls, in (0, 1).
+        answers: Indices of pages known to contain the answer; they keep the teacher's order among themselves.
+        gamma: Ratio of the targets of two neighbouring positions, in (0, 1).
 
     Returns:
         (n,) float32 by page index, summing to 1.
@@ -50,11 +50,11 @@ def soft_targets(order: Sequence[int], answers: Sequence[int], gamma: float = 0.
 
 
 def soft_ranking(logits: Tensor, targets: Tensor) -> Tensor:
-    """Take the cross-entropy of the identifiers' softmax against soft targets.
+    """Compute the cross-entropy of the identifiers' softmax against soft targets.
 
     Args:
         logits: (n,) the identifiers' logits.
-        targets: (n,) a distribution, as of `soft_targets`.
+        targets: (n,) a distribution, such as from `soft_targets`.
 
     Returns:
         A scalar.
@@ -63,11 +63,11 @@ def soft_ranking(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def language(logits: Tensor, ids: Tensor) -> Tensor:
-    """Take the language-modelling loss of a written ranking, ``[A] > [C] > …``.
+    """Compute the language-modelling loss of a written ranking, ``[A] > [C] > …``.
 
     Args:
-        logits: (t, V) the logits in front of each of its tokens.
-        ids: (t,) its tokens.
+        logits: (t, V) the logits that predict each of its tokens.
+        ids: (t,) its token ids.
 
     Returns:
         A scalar, the mean over the tokens.

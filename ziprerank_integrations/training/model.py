@@ -1,4 +1,4 @@
-"""A Qwen3-VL whose forward is a training step of the ranking."""
+"""A Qwen3-VL whose forward computes the ranking loss."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from torch import Tensor
 from transformers import Qwen3VLForConditionalGeneration
 
 from ziprerank_integrations.engine.attention import Kernel
+from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.features import PageFeatures
-from ziprerank_integrations.engine.folder import Geometry
-from ziprerank_integrations.engine.interactions import text_vectors
 from ziprerank_integrations.engine.preprocess import patches
-from ziprerank_integrations.engine.pruning import select_tokens
+from ziprerank_integrations.engine.pruning import select_tokens, text_vectors
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, VisionTower
 from ziprerank_integrations.engine.sequence import Tokens, build
-from ziprerank_integrations.engine.tokens import Encoded
+from ziprerank_integrations.engine.tokenizer import EncodedPrompt
 from ziprerank_integrations.training import losses
 from ziprerank_integrations.training.samples import Sample
 
@@ -24,15 +23,14 @@ from ziprerank_integrations.training.samples import Sample
 class Qwen3VLForRanking(Qwen3VLForConditionalGeneration):  # type: ignore[no-untyped-call]
     """The stock model with the same weights; only its forward differs.
 
-    A subclass rather than a wrapper, so that the Trainer, peft, FSDP and ``save_pretrained`` see the model
-    that they know.
+    A subclass rather than a wrapper, so that the Trainer, peft, FSDP and ``save_pretrained`` work as usual.
     """
 
     accepts_loss_kwargs = False
 
     def prepare(
         self,
-        geometry: Geometry,
+        config: CheckpointConfig,
         letters: list[int],
         *,
         interaction: str = "prompt",
@@ -41,18 +39,18 @@ class Qwen3VLForRanking(Qwen3VLForConditionalGeneration):  # type: ignore[no-unt
         language_weight: float = 1.0,
         train_vision: bool = False,
     ) -> None:
-        """Set what a training step needs to know.
+        """Set the options of a training step.
 
         Args:
-            geometry: What the checkpoint's files say.
-            letters: The tokens of A to T.
-            interaction: Which text visual tokens are compared with; see `ZipReranker`.
+            config: The checkpoint's configuration.
+            letters: Token ids of A to T.
+            interaction: The text that visual tokens are compared with; see `ZipReranker`.
             rank_loss: ``ranknet`` or ``soft``.
             rank_weight: λ, the weight of the ranking loss.
             language_weight: The weight of the language-modelling loss.
             train_vision: Whether gradients flow into the vision tower.
         """
-        self._geometry = geometry
+        self._config = config
         self._letters = letters
         self._interaction = interaction
         self._rank_loss = rank_loss
@@ -63,33 +61,33 @@ class Qwen3VLForRanking(Qwen3VLForConditionalGeneration):  # type: ignore[no-unt
             self.model.visual.requires_grad_(False)
 
     def forward(self, samples: list[Sample], **_: Any) -> dict[str, Tensor]:
-        """Compute the loss of some lists, the mean over them.
+        """Compute the mean loss over lists.
 
         Args:
-            samples: As of `Samples`.
+            samples: Items of `Samples`.
 
         Returns:
-            ``loss``, and its parts ``rank_loss`` and ``language_loss``, scalars; ``logits``, the letters'
-            logits of the last list.
+            ``loss`` and its parts ``rank_loss`` and ``language_loss``, scalars; ``logits``, the letters'
+            logits of the last list, (pages,).
         """
         steps = [self._step(sample) for sample in samples]
-        found = {
+        parts = {
             name: torch.stack([step[name] for step in steps]).mean()
             for name in ("rank_loss", "language_loss")
         }
-        loss = self._rank_weight * found["rank_loss"] + self._language_weight * found["language_loss"]
-        return {"loss": loss, **found, "logits": steps[-1]["logits"]}
+        loss = self._rank_weight * parts["rank_loss"] + self._language_weight * parts["language_loss"]
+        return {"loss": loss, **parts, "logits": steps[-1]["logits"]}
 
     def _step(self, sample: Sample) -> dict[str, Tensor]:
         device = self.model.language_model.embed_tokens.weight.device
         ids: Tensor = sample["ids"].to(device)
         pages = self._pages([image.to(device) for image in sample["pixels"]])
         tokens = self._tokens(ids, sample, pages)
-        length, answer = len(tokens.embeddings), int(sample["answer"])
+        length, response = len(tokens.embeddings), int(sample["response"])
         mask = torch.zeros(1, length, dtype=torch.bool, device=device)
         mask[0, tokens.visual] = True
         order = torch.arange(length, device=device)
-        # Four rows of positions: with three and no mask, transformers takes jumps for packed sequences.
+        # Four rows of positions: with three and no mask, transformers reads jumps as packed sequences.
         positions = torch.cat([order[None], tokens.positions])[:, None]
         hidden = self.model.language_model(
             inputs_embeds=tokens.embeddings[None],
@@ -98,8 +96,8 @@ class Qwen3VLForRanking(Qwen3VLForConditionalGeneration):  # type: ignore[no-unt
             visual_pos_masks=mask,
             deepstack_visual_embeds=tokens.deepstack,
         ).last_hidden_state[0]
-        # Position i predicts token i + 1: the answer's tokens are predicted from one place before each.
-        logits = self.lm_head(hidden[length - answer - 1 : -1]).float()
+        # Position i predicts token i + 1: each token of the response is predicted one position before it.
+        logits = self.lm_head(hidden[length - response - 1 : -1]).float()
         letters = logits[1, self._letters[: len(pages)]]
         if self._rank_loss == "soft":
             rank = losses.soft_ranking(letters, sample["targets"].to(device))
@@ -107,30 +105,30 @@ class Qwen3VLForRanking(Qwen3VLForConditionalGeneration):  # type: ignore[no-unt
             rank = losses.weighted_ranknet(letters, sample["ranks"].to(device))
         return {
             "rank_loss": rank,
-            "language_loss": losses.language(logits, ids[-answer:]),
+            "language_loss": losses.language(logits, ids[-response:]),
             "logits": letters.detach(),
         }
 
     def _pages(self, images: list[Tensor]) -> list[PageFeatures]:
         kernel: Kernel = "sdpa"
         tower = VisionTower(self.model.visual, kernel)
-        patch, merge = self._geometry.patch, self._geometry.merge
-        found = []
+        patch, merge = self._config.patch, self._config.merge
+        features = []
         for image in images:
             rows, columns = image.shape[0] // patch, image.shape[1] // patch
             with torch.set_grad_enabled(self._train_vision and torch.is_grad_enabled()):
-                merged, levels = tower(patches(image[None], self._geometry), rows, columns)
-            found.append(
+                merged, levels = tower(patches(image[None], self._config), rows, columns)
+            features.append(
                 PageFeatures(merged[0], tuple(level[0] for level in levels), rows // merge, columns // merge)
             )
-        return found
+        return features
 
     def _tokens(self, ids: Tensor, sample: Sample, pages: list[PageFeatures]) -> Tokens:
-        encoded = Encoded(ids.tolist(), sample["images"], sample["query"])
+        encoded = EncodedPrompt(ids.tolist(), sample["images"], sample["query"])
         text = self.model.language_model.embed_tokens(ids)
         kept = None
         if sample["keep_ratio"] < 1:
-            # The selection passes no gradient on; the tokens that it keeps do.
+            # No gradient flows through the selection, only through the tokens that it keeps.
             with torch.no_grad():
                 marks = (self.config.vision_start_token_id, self.config.vision_end_token_id)
                 language = LanguageModel(self.model.language_model, "sdpa")

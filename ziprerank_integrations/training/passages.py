@@ -1,4 +1,4 @@
-"""Stage 1's images: a passage drawn on a square of 280 px in the type that fills it."""
+"""Images of stage 1: a passage rendered on a square of 280 px, in the font size that fills it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from PIL import Image
 
 from ziprerank_integrations.errors import PageError
-from ziprerank_integrations.origins import fit
-from ziprerank_integrations.page import SizeRule
-from ziprerank_integrations.textpage import fill
+from ziprerank_integrations.pages.origins import fit
+from ziprerank_integrations.pages.sizes import SizeRule
+from ziprerank_integrations.pages.text_page import fill
 from ziprerank_integrations.types import Page
 
 SIDE = 280
@@ -18,7 +18,7 @@ SIDE = 280
 
 @dataclass(frozen=True)
 class PassageImage:
-    """A passage, drawn when it is needed (ZipRerank, arXiv 2605.11864, stage 1)."""
+    """A passage, rendered on access (ZipRerank, arXiv 2605.11864, stage 1)."""
 
     text: str
 
@@ -27,20 +27,20 @@ class PassageImage:
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
+        """The display name."""
         return f"passage {self.text[:40]!r}"
 
     def fingerprint(self) -> str:
-        """Name the text."""
+        """Return a hash of the text."""
         return hashlib.sha256(b"passage\0" + self.text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
-        """Draw the passage."""
+        """Render the passage."""
         return fit(fill(self.text, self.label, SIDE), size)
 
 
 def passage(text: str) -> Page:
-    """Make a page of a passage.
+    """Return a page with the image of a passage.
 
     Raises:
         PageError: If it is blank.

@@ -1,4 +1,4 @@
-"""A recipe: everything a training run is made of, read from YAML, with the paper's values as defaults."""
+"""A recipe: the settings of a training run, read from YAML, with the paper's values as defaults."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ziprerank_integrations.checks import choice, flag, integer, number
 from ziprerank_integrations.errors import ZipRerankError, require
-from ziprerank_integrations.options import CallOptions, choice, flag, integer, number
+from ziprerank_integrations.options import CallOptions
 
 
 class RecipeError(ZipRerankError, ValueError):
-    """A recipe that says something it may not."""
+    """A recipe that is not valid."""
 
 
 # ZipRerank, arXiv 2605.11864. The effective batch is batch x accumulation x processes.
@@ -30,34 +31,35 @@ _STAGES: dict[int, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a run is made of. What is None stands for the stage's value in the paper.
+    """The settings of a run. None means the stage's value in the paper, except where noted.
 
     Attributes:
         stage: 1 (passages as images) or 2 (pages).
-        model: Hub id, folder or ``tiny``: what training starts from.
+        model: The checkpoint that training starts from: hub id, folder or ``tiny``.
         data: Training data; see `records.read`.
-        output: The folder the trained checkpoint goes to.
-        data_root: What relative paths in the data start from; None is the folder of ``data``.
-        epochs: Times through the data (3; 1).
-        effective_batch: Lists per step over all processes (32; 16).
-        learning_rate: At its peak (3e-6), cosine decay.
+        output: The folder of the trained checkpoint.
+        data_root: Folder that relative paths in the data start from; None is the folder of ``data``.
+        epochs: Passes over the data (3; 1).
+        effective_batch: Lists per optimizer step over all processes (32; 16).
+        learning_rate: Peak learning rate (3e-6), with cosine decay.
         warmup_steps: Steps to the peak (100; 50).
         rank_loss: ``ranknet`` (stage 1) or ``soft`` (stage 2).
         rank_weight: λ of the ranking loss (10; 1).
         language_weight: Weight of the language-modelling loss.
-        gamma: How fast soft targets fall.
-        keep_ratios: One is drawn for each list; ``[1.0]`` prunes nothing.
-        interaction: Which text visual tokens are compared with.
-        shuffle: Draw the order of the candidates.
-        max_side: Longest edge of a page in pixels; None is the checkpoint's own.
+        gamma: Decay of the soft targets; see `losses.soft_targets`.
+        keep_ratios: One is sampled for each list; ``[1.0]`` prunes nothing.
+        interaction: The text that visual tokens are compared with.
+        shuffle: Sample the order of the candidates.
+        max_side: Longest edge of a page in pixels; None is the checkpoint's value.
         train_vision: Train the vision tower as well.
         lora: None for full finetuning, else ``{"r": 16, "alpha": 32, "dropout": 0.0}``.
         attention: transformers' attention implementation.
-        dtype: Of the weights, ``bfloat16`` or ``float32``. None is float32, computing in bfloat16 on a GPU:
-            steps of 3e-6 vanish in bfloat16 weights. With LoRA on a GPU it is bfloat16, the adapters float32.
-        seed: Of all draws.
-        resume: Go on from the last checkpoint in ``output``, if there is one.
-        trainer: Passed on to transformers' ``TrainingArguments``: FSDP, DeepSpeed, logging and the rest.
+        dtype: Dtype of the weights, ``bfloat16`` or ``float32``. None is float32 with bfloat16 autocast on a
+            GPU, because updates of 3e-6 round to nothing in bfloat16 weights. With LoRA on a GPU it is
+            bfloat16, with float32 adapters.
+        seed: Seed of all sampling and initialisation.
+        resume: Continue from the last checkpoint in ``output``, if there is one.
+        trainer: Passed to transformers' ``TrainingArguments``: FSDP, DeepSpeed, logging and so on.
 
     Raises:
         RecipeError: If a value is out of its range.
@@ -127,35 +129,35 @@ def load(path: str | Path, stage: int) -> Recipe:
 
     Args:
         path: A YAML file.
-        stage: The stage the command asks for; a ``stage`` in the file must agree.
+        stage: The requested stage; a ``stage`` in the file must be equal.
 
     Raises:
-        RecipeError: If the file cannot be read, has unknown keys, or lacks one that is needed.
+        RecipeError: If the file cannot be read, has unknown keys, or a required key is missing.
         MissingDependencyError: If PyYAML is not installed.
     """
     yaml = require("yaml", "train", purpose="reading a recipe")
     source = Path(path)
     try:
-        given = yaml.safe_load(source.read_text(encoding="utf-8"))
+        data = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise RecipeError(f"{source} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(given, dict):
-        raise RecipeError(f"{source} holds no mapping")
-    known = {one.name for one in fields(Recipe)}
-    unknown = sorted(set(given) - known)
+    if not isinstance(data, dict):
+        raise RecipeError(f"{source} is not a mapping")
+    known = {field.name for field in fields(Recipe)}
+    unknown = sorted(set(data) - known)
     if unknown:
         raise RecipeError(
-            f"{source}: unknown {', '.join(map(str, unknown))}; there are {', '.join(sorted(known))}"
+            f"{source}: unknown {', '.join(map(str, unknown))}; known are {', '.join(sorted(known))}"
         )
-    if given.setdefault("stage", stage) != stage:
-        raise RecipeError(f"{source} is a recipe for stage {given['stage']}, not {stage}")
+    if data.setdefault("stage", stage) != stage:
+        raise RecipeError(f"{source} is a recipe for stage {data['stage']}, not {stage}")
     for name in ("model", "data", "output"):
-        if not isinstance(given.get(name), str):
+        if not isinstance(data.get(name), str):
             raise RecipeError(f"{source}: {name} is missing")
     for name in ("data", "output", "data_root"):
-        if given.get(name) is not None:
-            given[name] = str(source.parent / given[name])
-    local = source.parent / given["model"]
+        if data.get(name) is not None:
+            data[name] = str(source.parent / data[name])
+    local = source.parent / data["model"]
     if local.is_dir():
-        given["model"] = str(local)
-    return Recipe(**given)
+        data["model"] = str(local)
+    return Recipe(**data)

@@ -1,35 +1,36 @@
-"""Training data: who asked what, over which pages, and how these should be ranked."""
+"""Training data: questions, their candidate pages, and how these should be ranked."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ziprerank_integrations import datafiles
 from ziprerank_integrations.errors import ZipRerankError, require
 from ziprerank_integrations.training.passages import passage
 from ziprerank_integrations.types import Page
 
 _MARK = re.compile(r"^\[(\d+)\]\s*", re.MULTILINE)
-_PLACE = re.compile(r"\[(\d+)\]")
+_IDENTIFIER = re.compile(r"\[(\d+)\]")
 
 
 class RecordError(ZipRerankError, ValueError):
-    """A line of training data that is not what its stage needs."""
+    """A line of training data that is not valid for its stage."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One list to learn from.
+    """One list of candidates with its wanted ranking.
 
     Attributes:
         query: The question.
         pages: 1 to 20 candidates.
         order: Page indices, best first: the wanted ranking.
-        answers: Indices of pages known to hold the answer; may be empty.
+        answers: Indices of pages known to contain the answer; may be empty.
     """
 
     query: str
@@ -41,75 +42,72 @@ class Example:
 def read(path: str | Path, stage: int, root: str | Path | None = None) -> list[Example]:
     """Read training data.
 
-    Stage 1: passages. One object a line, either ``{"query", "passages": [str], "ranking": [int]}`` with
+    Stage 1: passages. One object per line, either ``{"query", "passages": [str], "ranking": [int]}`` with
     indices from 0, or RankZephyr's layout, ``{"conversations": [{"from": "human", "value": …},
-    {"from": "gpt", …}]}`` with passages ``[1] …`` and an answer ``[3] > [1] > …``.
+    {"from": "gpt", …}]}`` with passages ``[1] …`` and a ranking ``[3] > [1] > …``.
 
     Stage 2: pages. ``{"query", "pages": [reference], "ranking": [int], "answers": [int]}``, where a reference
     is the path of an image, or ``{"pdf": path, "page": number from 1}``, or ``{"image": path}``, or
-    ``{"parquet": path, "row": number from 0}`` for a table with the page's bytes in ``image_binary``, as
-    MMDocIR's has.
+    ``{"parquet": path, "row": number from 0}`` for a table with the page's bytes in the column
+    ``image_binary``, such as MMDocIR's.
 
     Args:
         path: A JSONL file, or a folder or parquet file that ``datasets`` can load.
         stage: 1 or 2.
-        root: What relative paths in the data start from; by default the folder of ``path``.
+        root: Folder that relative paths in the data start from; None is the folder of ``path``.
 
     Raises:
-        RecordError: If a line is something else; names the line.
-        MissingDependencyError: If it is a table and ``datasets`` is not installed.
+        RecordError: If a line is invalid; the message names the line.
+        MissingDependencyError: If ``path`` is a table and ``datasets`` is not installed.
     """
     source = Path(path)
     base = source.parent if root is None else Path(root)
-    found = []
-    for number, row in enumerate(_rows(source), 1):
+    examples = []
+    for number, row in _rows(source):
         try:
-            found.append(_passages(row) if stage == 1 else _pages(row, base))
+            examples.append(_passages(row) if stage == 1 else _pages(row, base))
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise RecordError(f"{source}, line {number}: {reason}") from error
-    if not found:
-        raise RecordError(f"{source} holds no examples")
-    return found
+            raise RecordError(f"{source}, line {number}: {datafiles.reason(error)}") from error
+    if not examples:
+        raise RecordError(f"{source} contains no examples")
+    return examples
 
 
-def _rows(source: Path) -> Iterator[Mapping[str, Any]]:
+def _rows(source: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if source.suffix in (".jsonl", ".json"):
-        with source.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except ValueError as error:
-                        raise RecordError(f"{source}, line {number}: no JSON: {error}") from error
+        for number, line in datafiles.lines(source):
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                raise RecordError(f"{source}, line {number}: not JSON: {error}") from error
         return
     datasets = require("datasets", "train", purpose="reading a table")
     if source.is_dir():
-        yield from datasets.load_from_disk(str(source))
+        yield from enumerate(datasets.load_from_disk(str(source)), 1)
     else:
-        yield from datasets.load_dataset("parquet", data_files=str(source), split="train")
+        yield from enumerate(datasets.load_dataset("parquet", data_files=str(source), split="train"), 1)
 
 
 def _passages(row: Mapping[str, Any]) -> Example:
     if "conversations" in row:
         turns = {turn["from"]: turn["value"] for turn in row["conversations"]}
         passages, query = _zephyr(turns["human"])
-        ranking = [int(mark) - 1 for mark in _PLACE.findall(turns["gpt"])]
+        ranking = [int(mark) - 1 for mark in _IDENTIFIER.findall(turns["gpt"])]
         return _example(query, [passage(text) for text in passages], ranking, ())
     pages = [passage(text) for text in row["passages"]]
     return _example(row["query"], pages, row["ranking"], row.get("answers", ()))
 
 
-def _zephyr(asked: str) -> tuple[list[str], str]:
-    """Take RankZephyr's prompt apart: ``[1] …``, ``[2] …`` in sequence, then the last ``Search Query:``."""
-    before, mark, after = asked.rpartition("Search Query:")
+def _zephyr(prompt: str) -> tuple[list[str], str]:
+    """Parse RankZephyr's prompt: ``[1] …``, ``[2] …`` in sequence, then the last ``Search Query:``."""
+    before, mark, after = prompt.rpartition("Search Query:")
     if not mark:
         raise ValueError("the human turn has no 'Search Query:'")
     starts: list[re.Match[str]] = []
-    for found in _MARK.finditer(before):
-        # A passage may hold marks of its own, such as citations; only the next number opens the next one.
-        if int(found[1]) == len(starts) + 1:
-            starts.append(found)
+    for match in _MARK.finditer(before):
+        # A passage may contain marks such as citations; only the next number starts the next passage.
+        if int(match[1]) == len(starts) + 1:
+            starts.append(match)
     ends = [*(start.start() for start in starts[1:]), len(before)]
     texts = [before[start.end() : end].strip() for start, end in zip(starts, ends, strict=True)]
     return texts, after.strip().partition("\n")[0].strip().removesuffix(".")
@@ -121,10 +119,10 @@ def _pages(row: Mapping[str, Any], base: Path) -> Example:
 
 
 def page(reference: str | Mapping[str, Any], base: Path) -> Page:
-    """Make a page of a reference in the data; see `read`. Relative paths start from ``base``.
+    """Return the page of a reference in the data; see `read`. Relative paths start from ``base``.
 
     Raises:
-        ValueError: If it is no such reference.
+        ValueError: If it is not such a reference, or its table has no such row.
     """
     if isinstance(reference, str):
         return Page.from_image(base / reference)
@@ -133,21 +131,9 @@ def page(reference: str | Mapping[str, Any], base: Path) -> Page:
     if "image" in reference:
         return Page.from_image(base / reference["image"])
     if "parquet" in reference:
-        return Page.from_image(_cell(base / reference["parquet"], int(reference["row"])))
-    raise ValueError(f"{reference!r} is no page reference")
-
-
-def _cell(table: Path, row: int) -> bytes:
-    parquet = require("pyarrow.parquet", "train", purpose="reading a parquet table")
-    file = parquet.ParquetFile(table)
-    for group in range(file.num_row_groups):
-        count = file.metadata.row_group(group).num_rows
-        if row < count:
-            column = file.read_row_group(group, columns=["image_binary"])["image_binary"]
-            data: bytes = column[row].as_py()
-            return data
-        row -= count
-    raise ValueError(f"{table} has no such row")
+        table = datafiles.ParquetTable(base / reference["parquet"], "train")
+        return Page.from_image(table.cell(int(reference["row"]), "image_binary"))
+    raise ValueError(f"{reference!r} is not a page reference")
 
 
 def _example(query: str, pages: Sequence[Page], ranking: Sequence[int], answers: Sequence[int]) -> Example:
@@ -155,9 +141,8 @@ def _example(query: str, pages: Sequence[Page], ranking: Sequence[int], answers:
         raise ValueError("the query is blank")
     if not 1 <= len(pages) <= 20:
         raise ValueError(f"{len(pages)} pages; a list has 1 to 20")
-    inside: Callable[[int], bool] = range(len(pages)).__contains__
-    if not all(inside(index) for index in (*ranking, *answers)):
-        raise ValueError("the ranking or the answers name a page that is not there")
-    # A teacher may leave pages out or repeat one: the first mention counts, the rest follow in their order.
+    if not all(index in range(len(pages)) for index in (*ranking, *answers)):
+        raise ValueError("the ranking or the answers name a page that does not exist")
+    # A teacher may leave pages out or repeat one: the first mention counts, the others follow in their order.
     order = tuple(dict.fromkeys((*ranking, *range(len(pages)))))
     return Example(query, tuple(pages), order, tuple(answers))

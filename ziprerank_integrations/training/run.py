@@ -1,4 +1,4 @@
-"""A training run: recipe in, checkpoint out, transformers' Trainer in between."""
+"""A training run: recipe → checkpoint, by transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from torch import Tensor
 from transformers import AutoTokenizer, Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from ziprerank_integrations.engine import folder
-from ziprerank_integrations.engine.tokens import TextEncoder
+from ziprerank_integrations.datafiles import claim
+from ziprerank_integrations.engine import checkpoint_config
+from ziprerank_integrations.engine.scorers.listwise import ListwiseScorer
+from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.training import records
 from ziprerank_integrations.training.model import Qwen3VLForRanking
@@ -25,7 +27,7 @@ from ziprerank_integrations.training.samples import EpochSampler, Samples, colla
 
 logger = logging.getLogger(__name__)
 
-# The decoder's projections; the vision tower's are named otherwise.
+# The projections of the language model; those of the vision tower have other names.
 _LORA_TARGETS = r".*language_model\.layers\..*\.(q|k|v|o|gate|up|down)_proj"
 _COPIED = (
     *("tokenizer*", "chat_template*", "*preprocessor_config.json", "processor_config.json"),
@@ -34,7 +36,7 @@ _COPIED = (
 
 
 class RankTrainer(Trainer):
-    """The Trainer, drawing samples by epoch and logging the two losses apart."""
+    """The Trainer with samples by epoch and separate logging of the two losses."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         return EpochSampler(len(self.train_dataset), self.args.seed)  # type: ignore[arg-type]
@@ -42,13 +44,13 @@ class RankTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Run a step; see `Qwen3VLForRanking.forward`."""
+        """Compute the loss; see `Qwen3VLForRanking.forward`."""
         out = model(**inputs)
         self._parts = {name: float(out[name].detach()) for name in ("rank_loss", "language_loss")}
         return (out["loss"], out) if return_outputs else out["loss"]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the parts of the latest step's loss."""
+        """Log, with the two parts of the latest step's loss."""
         parts: dict[str, float] = getattr(self, "_parts", {})
         super().log({**logs, **parts} if "loss" in logs else logs, *args, **kwargs)
 
@@ -57,27 +59,28 @@ def train(recipe: Recipe) -> Path:
     """Train, and save a checkpoint that `ZipReranker` loads.
 
     Args:
-        recipe: What the run is made of.
+        recipe: The settings of the run.
 
     Returns:
         ``recipe.output``.
 
     Raises:
-        CheckpointError: If there is nothing to start from.
-        RecordError: If the data are not what the stage needs.
+        CheckpointError: If the model cannot be loaded.
+        RecipeError: If the output contains checkpoints of another recipe or of other data.
+        RecordError: If the data are not valid for the stage.
         MissingDependencyError: If accelerate, or for LoRA peft, is not installed.
     """
     require("accelerate", "train", purpose="training")
-    set_seed(recipe.seed)  # LoRA's adapters are drawn before the Trainer would do it
-    source = folder.find(recipe.model)
+    set_seed(recipe.seed)  # LoRA's adapters are initialised before the Trainer sets the seed
+    source = checkpoint_config.resolve(recipe.model)
     if source is None:
-        source = folder.download(recipe.model, revision=None, token=None, cache_dir=None)
-    geometry = folder.inspect(source)
+        source = checkpoint_config.download(recipe.model, revision=None, token=None, cache_dir=None)
+    config = checkpoint_config.read(source)
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
     output = Path(recipe.output)
-    _claim(recipe, output)
+    last = _claim(recipe, output)
     arguments = _arguments(recipe, output)
-    # Without a launcher the Trainer would spread a batch over all GPUs by cutting its tensors.
+    # Without a launcher the Trainer would split the tensors of a batch over all GPUs.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     on_gpu = arguments.device.type != "cpu"
     dtype = recipe.dtype
@@ -92,8 +95,8 @@ def train(recipe: Recipe) -> Path:
     )
     encoder = TextEncoder(tokenizer, int(model.config.image_token_id))
     model.prepare(
-        geometry,
-        encoder.letters,
+        config,
+        ListwiseScorer.answer_tokens(encoder),
         interaction=recipe.interaction,
         rank_loss=recipe.rank_loss,
         rank_weight=recipe.rank_weight,
@@ -105,7 +108,7 @@ def train(recipe: Recipe) -> Path:
     samples = Samples(
         records.read(recipe.data, recipe.stage, recipe.data_root),
         encoder,
-        geometry,
+        config,
         keep_ratios=recipe.keep_ratios,
         shuffle=recipe.shuffle,
         gamma=recipe.gamma,
@@ -113,44 +116,35 @@ def train(recipe: Recipe) -> Path:
         max_side=recipe.max_side,
     )
     trainer = RankTrainer(model=model, args=arguments, train_dataset=samples, data_collator=collate)
-    last = (
-        get_last_checkpoint(str(output))  # type: ignore[no-untyped-call]
-        if recipe.resume and output.is_dir()
-        else None
-    )
     if last is not None:
-        logger.warning("going on from %s", last)
+        logger.warning("resuming from %s", last)
     trainer.train(resume_from_checkpoint=last)
     _save(trainer, source, output, recipe)
     return output
 
 
-def _claim(recipe: Recipe, output: Path) -> None:
-    """Refuse to go on from checkpoints that another recipe or other data made."""
-    ours = {
-        "recipe": {name: value for name, value in vars(recipe).items() if name not in ("resume", "output")},
-        "data": hashlib.sha256(Path(recipe.data).read_bytes()).hexdigest()
-        if Path(recipe.data).is_file()
-        else None,
-    }
-    ours = json.loads(json.dumps(ours, default=str))
-    path = output / "recipe.json"
-    if recipe.resume and path.exists() and get_last_checkpoint(str(output)) is not None:  # type: ignore[no-untyped-call]
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-        if theirs != ours:
-            raise RecipeError(
-                f"{output} holds a run of another recipe or other data: use another output, or resume: false"
-            )
+def _claim(recipe: Recipe, output: Path) -> str | None:
+    """Return the checkpoint to resume from; raise if another recipe or other data made it."""
     output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
+    last: str | None = get_last_checkpoint(str(output)) if recipe.resume else None  # type: ignore[no-untyped-call]
+    data = Path(recipe.data)
+    settings = {
+        "recipe": {name: value for name, value in vars(recipe).items() if name not in ("resume", "output")},
+        "data": hashlib.sha256(data.read_bytes()).hexdigest() if data.is_file() else None,
+    }
+    if claim(output / "recipe.json", settings, overwrite=last is None):
+        raise RecipeError(
+            f"{output} contains a run of another recipe or other data: use another output, or resume: false"
+        )
+    return last
 
 
 def _arguments(recipe: Recipe, output: Path) -> TrainingArguments:
-    given = dict(recipe.trainer)
+    overrides = dict(recipe.trainer)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    batch = int(given.pop("per_device_train_batch_size", 1))
+    batch = int(overrides.pop("per_device_train_batch_size", 1))
     steps = max(1, round((recipe.effective_batch or 1) / (batch * processes)))
-    ours: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "output_dir": str(output),
         "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": steps,
@@ -165,13 +159,13 @@ def _arguments(recipe: Recipe, output: Path) -> TrainingArguments:
         "save_total_limit": 2,
         "report_to": [],
     }
-    return TrainingArguments(**{**ours, **given})
+    return TrainingArguments(**{**defaults, **overrides})
 
 
 def _with_lora(model: Any, recipe: Recipe) -> Any:
     peft = require("peft", "train", purpose="LoRA")
     settings = {"r": 16, "alpha": 32, "dropout": 0.0, **(recipe.lora or {})}
-    found = peft.get_peft_model(
+    adapted = peft.get_peft_model(
         model,
         peft.LoraConfig(
             r=settings["r"],
@@ -181,17 +175,17 @@ def _with_lora(model: Any, recipe: Recipe) -> Any:
         ),
     )
     if recipe.train_vision:
-        found.base_model.model.model.visual.requires_grad_(True)
-    return found
+        adapted.base_model.model.model.visual.requires_grad_(True)
+    return adapted
 
 
 def _save(trainer: Trainer, source: Path, output: Path, recipe: Recipe) -> None:
-    """Write the trained weights, LoRA merged, with the files of the checkpoint that training started from."""
+    """Write the trained weights, with LoRA merged, and the other files of the original checkpoint."""
     if recipe.lora is not None:
         state: dict[str, Tensor] | None = None
         model = trainer.accelerator.unwrap_model(trainer.model).merge_and_unload()
     else:
-        state = trainer.accelerator.get_state_dict(trainer.model)  # gathers what FSDP has spread
+        state = trainer.accelerator.get_state_dict(trainer.model)  # gathers the shards of FSDP
         model = trainer.accelerator.unwrap_model(trainer.model)
     if not trainer.is_world_process_zero():
         return
@@ -199,14 +193,14 @@ def _save(trainer: Trainer, source: Path, output: Path, recipe: Recipe) -> None:
     for pattern in _COPIED:
         for file in source.glob(pattern):
             shutil.copy(file, output / file.name)
-    before = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    original = json.loads((source / "config.json").read_text(encoding="utf-8"))
     config = json.loads((output / "config.json").read_text(encoding="utf-8"))
-    config["architectures"] = before.get("architectures", ["Qwen3VLForConditionalGeneration"])
-    own = dict(before.get("ziprerank", {}))
-    own.pop("random_weights", None)
-    own.setdefault("scorer", "listwise")
-    own.setdefault("max_side", 1024)
+    config["architectures"] = original.get("architectures", ["Qwen3VLForConditionalGeneration"])
+    settings = dict(original.get("ziprerank", {}))
+    settings.pop("random_weights", None)
+    settings.setdefault("scorer", "listwise")
+    settings.setdefault("max_side", 1024)
     if recipe.max_side is not None:
-        own["max_side"] = recipe.max_side
-    config["ziprerank"] = own
+        settings["max_side"] = recipe.max_side
+    config["ziprerank"] = settings
     (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

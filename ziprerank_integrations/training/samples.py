@@ -1,4 +1,4 @@
-"""Examples → what the model is trained on: patches, token ids, where the answer begins."""
+"""Examples → training samples: pixels, token ids, and the length of the response."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from ziprerank_integrations.engine.folder import Geometry
+from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.preprocess import pixels
-from ziprerank_integrations.engine.tokens import TextEncoder
-from ziprerank_integrations.prompts import listwise
+from ziprerank_integrations.engine.prompts import ANSWER_START, listwise
+from ziprerank_integrations.engine.scorers.listwise import ListwiseScorer
+from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.training.losses import soft_targets
 from ziprerank_integrations.training.records import Example
 
@@ -19,29 +20,29 @@ Sample = dict[str, Any]
 
 
 class Samples(torch.utils.data.Dataset[Sample]):
-    """The examples of a stage, drawn when they are asked for.
+    """The examples of a stage as a dataset; images are rendered on access.
 
-    Which letter a page gets and how much of it is kept are drawn anew in each epoch, from the seed, the epoch
-    and the example's number alone: a run that was stopped and continued sees what an unbroken one sees.
+    The letter of each page and the keep ratio are sampled in each epoch, from the seed, the epoch and the
+    example's number alone: a run that was stopped and resumed sees the same samples as an uninterrupted one.
 
     Args:
-        examples: What to learn from.
+        examples: The training data.
         encoder: The checkpoint's tokenizer.
-        geometry: What the checkpoint's files say.
-        keep_ratios: One is drawn for each sample.
-        shuffle: Draw the order of the candidates. Upstream trained in the retriever's order, which teaches
-            that what comes first is better.
+        config: The checkpoint's configuration.
+        keep_ratios: One is sampled for each list.
+        shuffle: Sample the order of the candidates. Upstream trained in the retriever's order, which teaches
+            the model that earlier pages are better.
         gamma: See `losses.soft_targets`.
-        seed: Of all draws.
+        seed: Seed of all sampling.
         max_side: Longest edge of a page in pixels; None is the checkpoint's own.
-        max_image_pixels: Larger images are refused.
+        max_image_pixels: Larger images raise an error.
     """
 
     def __init__(
         self,
         examples: Sequence[Example],
         encoder: TextEncoder,
-        geometry: Geometry,
+        config: CheckpointConfig,
         *,
         keep_ratios: Sequence[float] = (1.0,),
         shuffle: bool = True,
@@ -52,7 +53,8 @@ class Samples(torch.utils.data.Dataset[Sample]):
     ) -> None:
         self._examples = examples
         self._encoder = encoder
-        self._sizes = geometry.sizes(max_side)
+        self._letters = ListwiseScorer.answer_tokens(encoder)
+        self._sizes = config.sizes(max_side)
         self._keep_ratios = tuple(keep_ratios)
         self._shuffle = shuffle
         self._gamma = gamma
@@ -63,26 +65,26 @@ class Samples(torch.utils.data.Dataset[Sample]):
         return len(self._examples)
 
     def __getitem__(self, key: int) -> Sample:
-        """Give a sample by its key, which `EpochSampler` makes of epoch and number."""
+        """Return a sample by its key, which `EpochSampler` makes of epoch and number."""
         epoch, number = divmod(key, len(self))
         example = self._examples[number]
         rng = random.Random(f"{self._seed}/{epoch}/{number}")
         count = len(example.pages)
-        places = list(range(count))
+        shown = list(range(count))
         if self._shuffle:
-            rng.shuffle(places)
-        # places[slot] is the page shown in that slot; slot_of is its inverse.
-        slot_of = {page: slot for slot, page in enumerate(places)}
+            rng.shuffle(shown)
+        # shown[slot] is the page shown in that slot; slot_of is its inverse.
+        slot_of = {page: slot for slot, page in enumerate(shown)}
         order = [slot_of[page] for page in example.order]
         answers = [slot_of[page] for page in example.answers]
         ranks = torch.empty(count, dtype=torch.int64)
         ranks[torch.tensor(order)] = torch.arange(1, count + 1)
         encoded = self._encoder.encode(listwise(example.query, count), count)
-        answer = self.answer(order)
+        response = self.response(order)
         return {
-            "pixels": [pixels(example.pages[page], self._sizes, self._max_image_pixels) for page in places],
-            "ids": torch.tensor(encoded.ids[:-1] + answer),
-            "answer": len(answer),
+            "pixels": [pixels(example.pages[page], self._sizes, self._max_image_pixels) for page in shown],
+            "ids": torch.tensor(encoded.ids[:-1] + response),
+            "response": len(response),
             "images": encoded.images,
             "query": encoded.query,
             "ranks": ranks,
@@ -90,29 +92,29 @@ class Samples(torch.utils.data.Dataset[Sample]):
             "keep_ratio": rng.choice(self._keep_ratios),
         }
 
-    def answer(self, order: Sequence[int]) -> list[int]:
-        """Write a ranking of slots as token ids, ``[A] > [C]`` and the turn's end.
+    def response(self, order: Sequence[int]) -> list[int]:
+        """Encode a ranking of slots as token ids: ``[A] > [C]`` and the end of the turn.
 
-        Brackets and letters are tokens of their own, as they are when the ranking is read: the prompt ends
-        with ``[`` and the next token is a letter.
+        Brackets and letters are separate tokens, as at inference, where the prompt ends with ``[`` and the
+        next token is a letter.
         """
         encoder = self._encoder
-        ids = [encoder.start]
-        for place, slot in enumerate(order):
-            ids += encoder.plain("] > [") if place else []
-            ids.append(encoder.letters[slot])
+        ids = encoder.single_tokens([ANSWER_START])
+        for position, slot in enumerate(order):
+            ids += encoder.plain("] > [") if position else []
+            ids.append(self._letters[slot])
         return [*ids, *encoder.plain("]"), encoder.end]
 
 
 class EpochSampler(torch.utils.data.Sampler[int]):
-    """Gives each epoch's samples in an order of its own, drawn from seed and epoch alone.
+    """A random order of the samples for each epoch, from the seed and the epoch alone.
 
-    The epoch travels in the key, ``epoch * size + number``, so that a data set needs no state that a resumed
-    run, or a worker process, might not have been told of.
+    The key contains the epoch, ``epoch * size + number``, so that the dataset has no state that a resumed run
+    or a worker process would have to restore.
 
     Args:
-        size: How many examples there are.
-        seed: Of the draws.
+        size: Number of examples.
+        seed: Seed of the orders.
     """
 
     def __init__(self, size: int, seed: int) -> None:
@@ -121,7 +123,7 @@ class EpochSampler(torch.utils.data.Sampler[int]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell which epoch comes next; the data loader does."""
+        """Set the next epoch; called by the data loader."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -134,5 +136,5 @@ class EpochSampler(torch.utils.data.Sampler[int]):
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """Hand samples on as they are: lists differ in length, and nothing is padded."""
+    """Return samples unchanged: lists differ in length, and nothing is padded."""
     return {"samples": list(samples)}

@@ -16,22 +16,26 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.core.errors import SerializationError
 from haystack.utils import ComponentDevice, Secret
 
-from ziprerank_integrations.documents import DocumentRanker, Placed
-from ziprerank_integrations.hints import Hint, Hints
+from ziprerank_integrations.documents.fields import DocumentFields, ImageField
+from ziprerank_integrations.documents.finder import TextFallback
+from ziprerank_integrations.documents.page_numbers import PageNumber
+from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocument
 from ziprerank_integrations.options import (
-    DEFAULT_MODEL,
     Attention,
+    CallOptions,
+    EngineOptions,
     Interaction,
     OnError,
     check_top_n,
 )
-from ziprerank_integrations.pagenumbers import PageNumber
-from ziprerank_integrations.sources import TextFallback
 from ziprerank_integrations.types import Reranker
 
-_LIVE = ("reranker", "image_loader")
+_OBJECTS = ("reranker", "image_loader")
 _SECRETS = ("api_key", "token")
-_KINDS = {"api_key": Secret, "token": Secret, "device": ComponentDevice}
+_TYPES = {"api_key": Secret, "token": Secret, "device": ComponentDevice}
+
+_CALL = CallOptions()
+_ENGINE = EngineOptions()
 
 
 @component
@@ -40,172 +44,183 @@ class ZipRerankRanker:
 
     A document's page image is its ``blob`` (an image, or a PDF), the file that ``meta["file_path"]`` names if
     it is an image or a PDF with ``meta["page_number"]`` (from 1), base64 in ``content``, or else its
-    ``content``, drawn as a page. Of documents with one id the one with the highest incoming score stays. The
-    documents that come back are copies with new scores, which are relative: also a list of irrelevant
-    documents has a best one.
+    ``content``, rendered as a page. Of documents with the same id, the one with the highest score is kept.
+    The returned documents are copies with new scores, which are relative: even a list of irrelevant documents
+    has a best one.
 
     Args:
-        model: Hub id, local folder, or ``"tiny"`` for the small model that comes with the package.
-        url: A server to ask, instead of a model on this machine.
+        model: Hub id, local folder, or ``"tiny"`` for the small model that is bundled with the package.
+        url: A server to use instead of a model on this machine.
         api_key: The server's key.
-        reranker: A ready reranker, instead of a model. A component that has one cannot be serialised.
+        reranker: A reranker object to use instead of a model. Such a component cannot be serialised.
         top_k: How many documents to return, at least 1; None returns all.
-        score_threshold: Leaves out what scores below it; scores are relative to the other documents.
-        on_error: ``"raise"`` if a page image cannot be had, or rank its document ``"last"``.
-        image_loader: Given a document, gives its image (PIL image, bytes, path, data URI, base64, `Page`) or
-            None to go on looking. A component that has one cannot be serialised.
+        score_threshold: Documents with a lower score are left out; scores are relative within a call.
+        on_error: If a page image cannot be read: ``"raise"`` an error, or rank its document ``"last"``.
+        image_loader: Function from a document to its image (PIL image, bytes, path, data URI, base64, `Page`)
+            or None. Such a component cannot be serialised.
         file_path_meta_field: The meta field that holds the path.
-        root_path: Folder that paths must lie in, and that relative ones start from; None allows all.
-        allow_urls: Whether images that ``meta["image_url"]`` names may be fetched from the web.
-        text_fallback: ``"render"`` draws the content of a document without an image as a page, ``"error"``
-            refuses.
-        keep_ratio: See `ZipReranker` for this and the following ones.
-        interaction: Which text chooses the visual tokens that stay.
+        root_path: Folder that paths must lie in, and to which relative paths refer; None allows all.
+        allow_urls: Whether the images of ``meta["image_url"]`` may be fetched from the web.
+        text_fallback: For a document without an image: ``"render"`` its content as a page, or raise an
+            ``"error"``.
+        keep_ratio: See `ZipReranker` for this and the following options.
+        interaction: Which text decides the visual tokens that stay.
         window: Pages in one forward pass.
         stride: How far the window moves along a longer list.
         max_side: Longest edge of a page in pixels.
-        device: Where to compute; None is the best device there.
-        dtype: In what to compute: ``"float32"``, ``"bfloat16"``, ``"float16"``.
-        attention: Which attention to use.
+        device: The compute device; None is the best available.
+        dtype: The dtype of the weights: ``"float32"``, ``"bfloat16"``, ``"float16"``.
+        attention: The attention kernel.
         revision: Branch, tag or commit of a hub model.
-        cache_bytes: Memory for pages seen before.
+        cache_bytes: Memory of the page cache in bytes.
         token: Token for the hub.
-        cache_dir: Where hub models are kept.
-        max_image_pixels: Images of more pixels are refused.
-        show_progress: Draw a progress bar on stderr.
+        cache_dir: Folder of downloaded hub models.
+        max_image_pixels: The most pixels of an image; a larger one is an error.
+        show_progress: Show a progress bar on stderr.
 
     Raises:
-        ValueError: If a parameter is out of its range, or does not go with another.
-        TypeError: If a secret is no `Secret`, or ``device`` no `ComponentDevice`.
+        ValueError: If a parameter is out of its range, or cannot be combined with another.
+        TypeError: If a secret is not a `Secret`, or ``device`` is not a `ComponentDevice`.
         CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
     """
 
     def __init__(
         self,
         *,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        model: str | os.PathLike[str] = _ENGINE.model,
         url: str | None = None,
         api_key: Secret | None = None,
         reranker: Reranker | None = None,
         top_k: int | None = None,
         score_threshold: float | None = None,
-        on_error: OnError = "raise",
+        on_error: OnError = _CALL.on_error,
         image_loader: Callable[[Document], Any] | None = None,
         file_path_meta_field: str = "file_path",
         root_path: str | os.PathLike[str] | None = None,
         allow_urls: bool = False,
         text_fallback: TextFallback = "render",
-        keep_ratio: float = 1.0,
-        interaction: Interaction = "prompt",
-        window: int = 20,
-        stride: int = 10,
-        max_side: int | None = None,
+        keep_ratio: float = _CALL.keep_ratio,
+        interaction: Interaction = _CALL.interaction,
+        window: int = _CALL.window,
+        stride: int = _CALL.stride,
+        max_side: int | None = _CALL.max_side,
         device: ComponentDevice | None = None,
-        dtype: str | None = None,
-        attention: Attention = "auto",
-        revision: str | None = None,
-        cache_bytes: int = 2 * 2**30,
+        dtype: str | None = _ENGINE.dtype,
+        attention: Attention = _ENGINE.attention,
+        revision: str | None = _ENGINE.revision,
+        cache_bytes: int = _ENGINE.cache_bytes,
         token: Secret | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        max_image_pixels: int = 64_000_000,
-        show_progress: bool = False,
+        cache_dir: str | os.PathLike[str] | None = _ENGINE.cache_dir,
+        max_image_pixels: int = _ENGINE.max_image_pixels,
+        show_progress: bool = _CALL.show_progress,
     ) -> None:
-        # Taken whole, so that no parameter can be forgotten when the component is serialised.
-        given = dict(locals())
-        del given["self"]
-        for name, kind in _KINDS.items():
-            if given[name] is not None and not isinstance(given[name], kind):
-                raise TypeError(f"{name} is a {kind.__name__}, not a {type(given[name]).__name__}")
-        self._given = {
+        # All parameters at once, so that none can be forgotten when the component is serialised.
+        parameters = dict(locals())
+        del parameters["self"]
+        for name, expected in _TYPES.items():
+            if parameters[name] is not None and not isinstance(parameters[name], expected):
+                raise TypeError(f"{name} is a {expected.__name__}, not a {type(parameters[name]).__name__}")
+        self._parameters = {
             name: os.fspath(value) if isinstance(value, os.PathLike) else value
-            for name, value in given.items()
+            for name, value in parameters.items()
         }
-        # Secrets are looked up when they are needed: a pipeline may be loaded where they are not set.
-        self._documents(top_k, look_up=False).check()
+        check_top_n(top_k, "top_k")
+        # Secrets are not resolved here: a pipeline may be loaded where they are not set.
+        secrets = {name: None if self._parameters[name] is None else "not resolved" for name in _SECRETS}
+        self._cached_ranker = (secrets, self._make(secrets))
+        self._cached_ranker[1].check()
 
     def to_dict(self) -> dict[str, Any]:
         """Serialise the component.
 
         Raises:
             SerializationError: If it has a ``reranker`` or an ``image_loader``.
-            ValueError: If a secret is a token rather than the name of an environment variable.
+            ValueError: If a secret is a value rather than the name of an environment variable.
         """
-        for name in _LIVE:
-            if self._given[name] is not None:
-                raise SerializationError(
-                    f"ZipRerankRanker: {name}= is a live object and cannot be serialised"
-                )
-        given = {name: value for name, value in self._given.items() if name not in _LIVE}
-        return default_to_dict(self, **given)
+        for name in _OBJECTS:
+            if self._parameters[name] is not None:
+                raise SerializationError(f"ZipRerankRanker: {name}= is an object that cannot be serialised")
+        parameters = {name: value for name, value in self._parameters.items() if name not in _OBJECTS}
+        return default_to_dict(self, **parameters)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ZipRerankRanker:
-        """Make the component that `to_dict` serialised."""
+        """Return the component that `to_dict` serialised."""
         return default_from_dict(cls, data)
 
     def warm_up(self) -> None:
-        """Load the model, unless that is done."""
-        self._documents().load()
+        """Load the model, unless it is loaded."""
+        self._ranker().load()
 
     async def warm_up_async(self) -> None:
-        """Load the model without holding up the event loop."""
+        """Load the model without blocking the event loop."""
         await asyncio.to_thread(self.warm_up)
 
     def close(self) -> None:
-        """Give the memory of the model back; components that share it load it again when they need it."""
-        self._documents().close()
+        """Release the memory of the model; components that share it load it again when they need it."""
+        self._ranker().close()
 
     @component.output_types(documents=list[Document])
     def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, Any]:
-        """Rank documents; see the class for what comes back.
+        """Rank documents; the class describes the result.
 
         Args:
             query: The question.
-            documents: The candidates, in the retriever's order. They are only read.
-            top_k: How many to return; None is what the component was made with.
+            documents: The candidates, in the retriever's order. They are not modified.
+            top_k: How many documents to return; None is the component's own setting.
 
         Raises:
             ValueError: If the query is blank, or ``top_k`` is less than 1.
-            PageError: If a page image cannot be had and ``on_error`` is ``"raise"``; it names the document.
+            PageError: If a page image cannot be read and ``on_error`` is ``"raise"``; it names the document.
         """
-        ranker, candidates = self._documents(top_k), _without_duplicates(documents)
-        return {"documents": _copies(candidates, ranker.rank(query, candidates, self._hints))}
+        check_top_n(top_k, "top_k")
+        candidates = _without_duplicates(documents)
+        ranked = self._ranker().rank(query, candidates, self._fields, top_k)
+        return {"documents": _copies(candidates, ranked)}
 
     @component.output_types(documents=list[Document])
     async def run_async(
         self, query: str, documents: list[Document], top_k: int | None = None
     ) -> dict[str, Any]:
-        """Rank documents without holding up the event loop. See `run`."""
-        ranker, candidates = self._documents(top_k), _without_duplicates(documents)
-        return {"documents": _copies(candidates, await ranker.arank(query, candidates, self._hints))}
-
-    def _documents(self, top_k: int | None = None, *, look_up: bool = True) -> DocumentRanker:
+        """Rank documents without blocking the event loop. See `run`."""
         check_top_n(top_k, "top_k")
-        given = {name: value for name, value in self._given.items() if name != "file_path_meta_field"}
-        preset = given.pop("top_k")
-        for name in _SECRETS:
-            if given[name] is not None:
-                given[name] = given[name].resolve_value() if look_up else "not looked up"
-        if given["device"] is not None:
-            given["device"] = given["device"].to_torch_str()
-        return DocumentRanker(top_n=preset if top_k is None else top_k, **given)
+        candidates = _without_duplicates(documents)
+        ranked = await self._ranker().arank(query, candidates, self._fields, top_k)
+        return {"documents": _copies(candidates, ranked)}
 
-    def _hints(self, document: Document) -> Hints:
-        said = document.meta
-        blob, field = document.blob, self._given["file_path_meta_field"]
+    def _ranker(self) -> DocumentRanker:
+        """Return the ranker; it is made once, and again if a secret has changed."""
+        secrets = {
+            name: None if self._parameters[name] is None else self._parameters[name].resolve_value()
+            for name in _SECRETS
+        }
+        if self._cached_ranker[0] != secrets:
+            self._cached_ranker = (secrets, self._make(secrets))
+        return self._cached_ranker[1]
+
+    def _make(self, secrets: dict[str, Any]) -> DocumentRanker:
+        settings = {**self._parameters, **secrets}
+        del settings["file_path_meta_field"]
+        if settings["device"] is not None:
+            settings["device"] = settings["device"].to_torch_str()
+        return DocumentRanker(top_n=settings.pop("top_k"), **settings)
+
+    def _fields(self, document: Document) -> DocumentFields:
+        meta = document.meta
+        blob, field = document.blob, self._parameters["file_path_meta_field"]
         is_image = blob is not None and str(blob.mime_type).startswith("image/")
-        return Hints(
+        return DocumentFields(
             id=document.id,
             text="" if document.content is None else document.content,
-            images=[] if blob is None else [Hint("blob", blob.data, sure=is_image)],
-            paths=[Hint(f"meta[{field!r}]", said.get(field), sure=False)],
-            numbers=[PageNumber("meta['page_number']", said.get("page_number"))],
-            urls=[Hint("meta['image_url']", said.get("image_url"))],
+            images=[] if blob is None else [ImageField("blob", blob.data, required=is_image)],
+            paths=[ImageField(f"meta[{field!r}]", meta.get(field), required=False)],
+            numbers=[PageNumber("meta['page_number']", meta.get("page_number"))],
+            urls=[ImageField("meta['image_url']", meta.get("image_url"))],
         )
 
 
 def _without_duplicates(documents: list[Document]) -> list[Document]:
-    """Keep of each id the document with the highest incoming score, as Haystack's own rankers do."""
+    """Return one document per id, the one with the highest score, as Haystack's own rankers do."""
     best: dict[str, Document] = {}
     for document in documents:
         known = best.get(document.id)
@@ -218,8 +233,8 @@ def _score(document: Document) -> float:
     return float("-inf") if document.score is None else document.score
 
 
-def _copies(documents: list[Document], places: list[Placed]) -> list[Document]:
+def _copies(documents: list[Document], ranked: list[RankedDocument]) -> list[Document]:
     return [
-        replace(documents[place.index], score=place.score, meta=dict(documents[place.index].meta))
-        for place in places
+        replace(documents[item.index], score=item.score, meta=dict(documents[item.index].meta))
+        for item in ranked
     ]

@@ -1,0 +1,123 @@
+"""``ziprerank serve`` as a process, and the guide's commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.helpers.serving import TIMEOUT, until
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-c", "import sys; from ziprerank_integrations.cli import main; sys.exit(main())"]
+COMMAND += ["serve"]
+GUIDE = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
+CURLS = re.findall(r"^curl (?:.*\\\n)*.*", GUIDE, re.MULTILINE)
+
+
+@contextmanager
+def serving(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+    """Start the command on a free port; yield the process, its address, and its lines on stderr."""
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", *options],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert process.stderr is not None
+    stderr, lines = process.stderr, []
+    reader = threading.Thread(target=lambda: lines.extend(iter(stderr.readline, "")), daemon=True)
+    reader.start()
+    try:
+        urls: list[str] = []
+        until(lambda: urls.extend(re.findall(r"running on (http://\S+)", "".join(lines))) or urls)
+        yield process, urls[0], lines
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(TIMEOUT)
+        reader.join(TIMEOUT)
+        stderr.close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serving("--model", "tiny", "--max-side", "256") as (_, url, _):
+        until(lambda: httpx.get(f"{url}/ready").status_code == 200)
+        yield url
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", CURLS)
+def test_the_guides_commands_work(address: str, line: str) -> None:
+    assert "http://127.0.0.1:8000" in line
+    pasted = line.replace("http://127.0.0.1:8000", address)
+    done = subprocess.run(
+        ["bash", "-c", pasted], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    if "/metrics" in line:
+        assert "ziprerank_requests_total" in done.stdout
+        return
+    answer = json.loads(done.stdout)
+    if "/v1/rerank" in line:
+        assert answer["model"] == "tiny" and len(answer["results"]) >= 2
+    else:
+        assert answer["status"] in ("ready", "alive")
+
+
+def test_the_guide_has_commands() -> None:
+    assert sum("/v1/rerank " in line for line in CURLS) >= 1
+    assert sum("/v1/rerank/pdf " in line for line in CURLS) >= 1
+
+
+@pytest.mark.slow
+def test_sigterm_finishes_accepted_requests() -> None:
+    options = ("--model", "tiny", "--max-side", "512", "--api-key-env", "KEY")
+    with serving(*options, KEY="k") as (process, url, lines), ThreadPoolExecutor(3) as pool:
+        body = {"query": "q", "documents": [f"text number {number}" for number in range(8)]}
+        headers = {"Authorization": "Bearer k"}
+        assert httpx.post(f"{url}/v1/rerank", json=body).status_code == 401
+
+        def request(_: int) -> int:
+            return httpx.post(f"{url}/v1/rerank", json=body, headers=headers, timeout=TIMEOUT).status_code
+
+        responses = [pool.submit(request, number) for number in range(3)]
+        waiting = "\nziprerank_queue_length 2.0\n"
+        until(lambda: waiting in httpx.get(f"{url}/metrics", headers=headers).text)
+        process.send_signal(signal.SIGTERM)
+        assert [response.result() for response in responses] == [200] * 3
+        assert process.wait(TIMEOUT) in (0, -signal.SIGTERM)
+    assert "Traceback" not in "".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--api-key-env", "NOT_SET_ANYWHERE"], "the environment variable NOT_SET_ANYWHERE is not set"),
+        (["--timeout", "0"], "timeout=0"),
+        (["--keep-ratio", "2"], "keep_ratio=2"),
+        (["--model", "/nowhere/at/all"], "/nowhere/at/all"),
+    ],
+)
+def test_an_invalid_option_is_one_line(options: list[str], part: str) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--model", "tiny", *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode in (1, 2) and len(done.stderr.strip().splitlines()) == 1
+    assert part in done.stderr and done.stderr.startswith("ziprerank: ")

@@ -1,0 +1,126 @@
+"""PDF files with both libraries: pages, labels, forms, sessions, selections, damaged files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pymupdf
+import pytest
+
+from ziprerank_integrations import Page, PageError, ZipReranker
+from ziprerank_integrations.pages import pdf
+from ziprerank_integrations.pages.sizes import SizeRule
+
+
+@pytest.mark.parametrize("pages", ["", "a", "1,,2", "0x1", "-3", "3--5", "5-2"])
+def test_a_malformed_selection_raises(make_pdf: Callable[..., Path], pages: str) -> None:
+    with pytest.raises(ValueError, match=r"pages=|no such page"):
+        Page.from_pdf(make_pdf(9), pages=pages)
+
+
+def fixed(width: int, height: int) -> SizeRule:
+    return lambda *_: (height, width)
+
+
+@pytest.mark.parametrize("library", ["pymupdf", "pdfium"])
+def test_a_page_is_rendered_at_the_exact_size(
+    make_pdf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.setattr(pdf, "renderer", lambda: library)
+    file = pdf.PdfFile("report.pdf", path=str(make_pdf(3)))
+    for width, height in ((736, 1024), (32, 64), (1024, 32)):
+        image = file.render(2, fixed(width, height))
+        assert image.size == (width, height) and image.mode == "RGB"
+    pixels = np.asarray(file.render(1, fixed(595, 842)))
+    assert pixels.min() < 60 and pixels[0, 0].tolist() == [255, 255, 255]
+    assert file.labels() == ["1", "2", "3"]
+    with pytest.raises(PageError, match="the file has 3"):
+        file.render(4)
+    assert file.render(1).size == (2 * 595, 2 * 842)  # 144 dpi
+
+
+@pytest.mark.parametrize("library", ["pymupdf", "pdfium"])
+def test_labels_come_from_the_files_label_table(
+    make_pdf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.setattr(pdf, "renderer", lambda: library)
+    labels = [{"startpage": 0, "style": "r", "prefix": "", "firstpagenum": 1}, {"startpage": 3, "style": "D"}]
+    file = pdf.PdfFile("book.pdf", path=str(make_pdf(5, "book.pdf", labels=labels)))
+    assert file.labels() == ["i", "ii", "iii", "1", "2"]
+
+
+@pytest.mark.parametrize("library", ["pymupdf", "pdfium"])
+def test_values_of_form_fields_are_rendered(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    monkeypatch.setattr(pdf, "renderer", lambda: library)
+    document = pymupdf.open()
+    widget = pymupdf.Widget()
+    widget.field_name, widget.field_type = "name", pymupdf.PDF_WIDGET_TYPE_TEXT
+    widget.field_value, widget.rect = "FORM VALUE 123", pymupdf.Rect(50, 50, 400, 90)
+    document.new_page(width=595, height=842).add_widget(widget)
+    pixels = np.asarray(Page.from_pdf(document.tobytes())[0].image())
+    assert (pixels[:200] < 100).sum() > 300
+
+
+@pytest.mark.parametrize("library", ["pymupdf", "pdfium"])
+def test_damaged_pdfs_raise_page_errors_only(
+    make_pdf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, library: str, small: ZipReranker
+) -> None:
+    monkeypatch.setattr(pdf, "renderer", lambda: library)
+    data = make_pdf(3).read_bytes()
+    rng = np.random.default_rng(0)
+    lenient, failed = small.with_options(on_error="last", max_side=64), 0
+    for _ in range(40):
+        damaged = bytearray(data)
+        for index in rng.integers(0, len(data), 60):
+            damaged[index] = int(rng.integers(0, 256))
+        ranking = lenient.rerank("q", [Page.from_pdf_page(bytes(damaged), n) for n in (1, 3)])
+        failed += sum(item.error is not None for item in ranking)
+    assert failed > 0
+
+
+def test_a_session_opens_a_file_once(make_pdf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    real = pdf.PdfFile.open
+    monkeypatch.setattr(pdf.PdfFile, "open", lambda self: (opened.append(self.label), real(self))[1])
+    path = make_pdf(5)
+    with pdf.session():
+        for page in [*Page.from_pdf(path), *Page.from_pdf(path)]:
+            page.image()
+    assert len(opened) == 1
+    assert not pdf._POOL.documents
+
+
+def test_a_replaced_pdf_is_another_pdf(make_pdf: Callable[..., Path]) -> None:
+    path, other = make_pdf(2), make_pdf(5)
+    page = Page.from_pdf_page(path, 2)
+    with pdf.session():
+        before, pixels = page.fingerprint(), page.image().tobytes()
+        os.replace(other, path)
+        assert page.fingerprint() != before
+        assert len(Page.from_pdf(path)) == 5
+    shutil.copy(make_pdf(1), path)
+    with pytest.raises(PageError, match="the file has 1"):
+        page.image()
+    assert pixels
+
+
+@pytest.mark.parametrize(
+    ("pages", "numbers"),
+    [("2", [2]), ("2-4,9", [2, 3, 4, 9]), ("8-, 1,8", [8, 9, 1]), ("7 - 8", [7, 8]), ("3-3", [3])],
+)
+def test_a_selection_keeps_its_order(pages: str, numbers: list[int]) -> None:
+    assert pdf.select(pages, 9, "report.pdf") == numbers
+
+
+def test_a_selection_beyond_the_last_page_raises() -> None:
+    with pytest.raises(PageError, match=r"report\.pdf, page 10: there is no such page; the file has 9"):
+        pdf.select("10", 9, "report.pdf")
+
+
+def test_the_header_of_a_pdf_is_in_the_first_1024_bytes() -> None:
+    assert pdf.is_pdf(b"%PDF-1.7") and pdf.is_pdf(b"\n" * 1019 + b"%PDF-")
+    assert not pdf.is_pdf(b"\n" * 1020 + b"%PDF-") and not pdf.is_pdf(b"PDF")

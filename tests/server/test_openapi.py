@@ -1,0 +1,25 @@
+"""The OpenAPI description."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+
+
+def test_the_openapi_description_lists_every_route(client: httpx.Client) -> None:
+    description = client.get("/openapi.json").json()
+    assert {"/v1/rerank", "/v1/rerank/pdf", "/v1/model", "/health", "/ready", "/metrics"} == set(
+        description["paths"]
+    )
+    body = description["paths"]["/v1/rerank"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["required"] == ["query", "documents"]
+    assert client.get("/docs").status_code == 200
+    json.dumps(description)
+
+
+def test_the_schema_of_errors_has_the_fields_of_error_responses(client: httpx.Client) -> None:
+    responses = client.get("/openapi.json").json()["paths"]["/v1/rerank"]["post"]["responses"]
+    schema = responses["422"]["content"]["application/json"]["schema"]["properties"]["error"]
+    error = client.post("/v1/rerank", json={"query": "q", "documents": [{"image": ""}]}).json()["error"]
+    assert set(schema["properties"]) == set(error) and set(schema["required"]) <= set(error)

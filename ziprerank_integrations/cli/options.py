@@ -1,0 +1,80 @@
+"""The reranker's options on the command line, with types and defaults from the options classes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+
+from ziprerank_integrations.options import CALL_OPTIONS, CallOptions, EngineOptions
+
+Command = TypeVar("Command", bound=Callable[..., None])
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Hub id, folder or 'tiny'. Default: the published model with a CUDA device, else 'tiny'.",
+    ),
+]
+
+RANK, SERVE, EVAL = "rank", "serve", "eval"
+_ALL = (RANK, SERVE, EVAL)
+# By field: the class that defines it, the commands that have the option, and its help text.
+_OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
+    "device": (EngineOptions, _ALL, "cuda, cuda:1, mps or cpu. Default: the best available."),
+    "keep_ratio": (CallOptions, _ALL, "Share of visual tokens that are kept, in (0, 1]."),
+    "interaction": (CallOptions, (RANK,), "Text that pruning compares visual tokens with"),
+    "window": (CallOptions, (RANK,), "Pages in one forward pass, 2 to 20."),
+    "stride": (CallOptions, (RANK,), "Pages that the window moves by."),
+    "max_side": (CallOptions, _ALL, "Longest edge of a page in pixels, a multiple of 32."),
+    "on_error": (CallOptions, (RANK,), "Fail on an unreadable page, or rank it last"),
+    "cache_bytes": (
+        EngineOptions,
+        (SERVE,),
+        "Bytes of memory for recent pages' features; 0 disables it.",
+    ),
+}
+
+
+def with_options(command: str) -> Callable[[Command], Command]:
+    """Replace ``**options`` in the signature of a command's function by the options of that command."""
+
+    def decorate(function: Command) -> Command:
+        signature = inspect.signature(function, eval_str=True)
+        parameters = [
+            parameter
+            for parameter in signature.parameters.values()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        added = [_parameter(name) for name, (_, commands, _) in _OPTIONS.items() if command in commands]
+        function.__signature__ = signature.replace(parameters=[*parameters, *added])  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def call_options(options: Mapping[str, Any]) -> CallOptions:
+    """Return the options of a call among others.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+    return CallOptions(**{name: value for name, value in options.items() if name in CALL_OPTIONS})
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    options_class, _, text = _OPTIONS[name]
+    type_ = get_type_hints(options_class)[name]
+    if get_origin(type_) is Literal:
+        # As text: the options class checks the value, and its message is the same everywhere.
+        text, type_ = f"{text}: {' or '.join(get_args(type_))}.", str
+    flag = "--" + name.replace("_", "-")
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=getattr(options_class(), name),
+        annotation=Annotated[type_, typer.Option(flag, help=text)],
+    )

@@ -1,0 +1,195 @@
+"""The server on a Ray Serve cluster: an ingress that reads requests, and engine replicas that rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve.config import RequestRouterConfig
+from ray.serve.handle import DeploymentHandle
+
+from ziprerank_integrations.checks import key_from_env
+from ziprerank_integrations.cluster.replicas import EngineReplicas
+from ziprerank_integrations.cluster.routing import PageRouter
+from ziprerank_integrations.connect import connect
+from ziprerank_integrations.errors import ZipRerankError
+from ziprerank_integrations.local import ZipReranker
+from ziprerank_integrations.options import CallOptions, EngineOptions
+from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.server import ServerSettings, create_app
+from ziprerank_integrations.types import Page
+from ziprerank_integrations.wire.response import write_response
+
+__all__ = ["ClusterArgs", "PageRouter", "app", "build_app"]
+
+_CALL = CallOptions()
+_ENGINE = EngineOptions()
+_SERVER = ServerSettings()
+_ENGINE_NAME = "engine"
+_MAX_FAILURES = 3
+
+
+class ClusterArgs(BaseModel):
+    """The arguments of ``build_app``, from a config file or the command line.
+
+    Attributes:
+        model: Hub id, local folder or ``"tiny"``.
+        keep_ratio: Share of visual tokens that stays.
+        max_side: Longest edge of a page in pixels; None uses the checkpoint's own.
+        cache_bytes: Memory for the page cache of each replica, in bytes.
+        device: The device of a replica; None selects the best available one.
+        num_gpus: GPUs for each engine replica; with 0 it runs on the CPU.
+        num_cpus: CPUs for each engine replica.
+        min_replicas: The minimum number of engine replicas.
+        max_replicas: The maximum number of engine replicas; above the minimum, Ray scales with the load.
+        max_ongoing_requests: Requests in one engine replica at a time; it ranks one, the others wait there.
+        ingress_replicas: Replicas that read requests; they need no GPU.
+        ingress_cpus: CPUs for each ingress replica.
+        api_key_env: The environment variable with the key that clients must send; None requires none.
+        allow_urls: Whether images that clients name by URL are fetched.
+        timeout: Seconds a request may take.
+        max_waiting: The most waiting requests in one ingress replica.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = _ENGINE.model
+    keep_ratio: float = _CALL.keep_ratio
+    max_side: int | None = _CALL.max_side
+    cache_bytes: int = _ENGINE.cache_bytes
+    device: str | None = _ENGINE.device
+    num_gpus: float = 1
+    num_cpus: float = 1
+    min_replicas: int = 1
+    max_replicas: int = 1
+    max_ongoing_requests: int = 4
+    ingress_replicas: int = 1
+    ingress_cpus: float = 1
+    api_key_env: str | None = None
+    allow_urls: bool = _SERVER.allow_urls
+    timeout: float = _SERVER.timeout
+    max_waiting: int = _SERVER.max_waiting
+
+
+class EngineDeployment:
+    """One engine replica.
+
+    Args:
+        options: Options of `ZipReranker`.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._reranker = cast(ZipReranker, connect(**options))
+        self._reranker.load()
+        self._failures = 0
+
+    def check_health(self) -> None:
+        """Report a replica to Ray, to be replaced, whose device has failed for good, as after a CUDA error.
+
+        Raises:
+            RuntimeError: If the last three requests failed unexpectedly.
+        """
+        if self._failures >= _MAX_FAILURES:
+            raise RuntimeError(f"the last {self._failures} requests failed unexpectedly")
+
+    async def info(self) -> tuple[str, Sizes | None]:
+        """Return the model's name and the size at which pages enter it."""
+        return self._reranker.model, self._reranker.sizes
+
+    async def rerank(
+        self,
+        query: str,
+        pages: Sequence[Page],
+        top_n: int | None,
+        keep_ratio: float | None,
+        *,
+        names: Sequence[str],
+    ) -> dict[str, Any]:
+        """Rank pages; the response is JSON, so that the pages are not sent back.
+
+        Args:
+            query: The question.
+            pages: The candidates.
+            top_n: How many results to return; None returns all.
+            keep_ratio: Share of visual tokens that stays; None is the replica's own.
+            names: The fingerprints of the pages, for the router.
+        """
+        options = {} if keep_ratio is None else {"keep_ratio": keep_ratio}
+        try:
+            ranking = await self._reranker.with_options(**options).arerank(query, pages, top_n=top_n)
+        except ZipRerankError:
+            raise  # caused by the request, or a known failure
+        except Exception:
+            self._failures += 1
+            raise
+        self._failures = 0
+        return write_response(ranking, "", evidence=True)
+
+
+def build_app(args: ClusterArgs | Mapping[str, Any]) -> serve.Application:
+    """Return the application for ``serve run`` or a config file.
+
+    Args:
+        args: See `ClusterArgs`.
+
+    Raises:
+        ValueError: If an argument is unknown or of the wrong type.
+    """
+    args = args if isinstance(args, ClusterArgs) else ClusterArgs.model_validate(dict(args))
+    replicas: dict[str, Any] = {"num_replicas": args.min_replicas}
+    if args.max_replicas != args.min_replicas:
+        replicas = {
+            "autoscaling_config": {"min_replicas": args.min_replicas, "max_replicas": args.max_replicas}
+        }
+    # By its import path, as in Ray's own configuration files.
+    router = RequestRouterConfig.model_validate(
+        {"request_router_class": f"{PageRouter.__module__}:{PageRouter.__name__}"}
+    )
+    engine: Any = serve.deployment(
+        EngineDeployment,
+        name=_ENGINE_NAME,
+        ray_actor_options={"num_gpus": args.num_gpus, "num_cpus": args.num_cpus},
+        max_ongoing_requests=args.max_ongoing_requests,
+        request_router_config=router,
+        **replicas,
+    )
+    settings: dict[str, Any] = {
+        "allow_urls": args.allow_urls,
+        "timeout": args.timeout,
+        "max_waiting": args.max_waiting,
+        # The requests wait in the replicas: as many as all replicas together may have at a time.
+        "workers": max(1, args.max_replicas * args.max_ongoing_requests),
+    }
+
+    def ingress() -> FastAPI:
+        key = None if args.api_key_env is None else key_from_env(args.api_key_env)
+        handle = serve.get_deployment_handle(_ENGINE_NAME, serve.get_replica_context().app_name)
+        return create_app(EngineReplicas(handle), ServerSettings(api_key=key, **settings))
+
+    @serve.ingress(ingress)
+    class Ingress:
+        def __init__(self, engine: DeploymentHandle[Any]) -> None:
+            self.engine = engine
+
+    options = {
+        "model": args.model,
+        "keep_ratio": args.keep_ratio,
+        "max_side": args.max_side,
+        "cache_bytes": args.cache_bytes,
+        "device": args.device,
+    }
+    ingress_deployment: Any = serve.deployment(
+        Ingress,
+        name="ingress",
+        num_replicas=args.ingress_replicas,
+        ray_actor_options={"num_cpus": args.ingress_cpus},
+        # The ingress has its own queue, which responds with 429; Ray must not queue requests before it.
+        max_ongoing_requests=settings["workers"] + args.max_waiting + 16,
+    )
+    return cast(serve.Application, ingress_deployment.bind(engine.bind(options)))
+
+
+app = build_app({})

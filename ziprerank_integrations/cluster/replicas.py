@@ -1,0 +1,83 @@
+"""EngineReplicas: the engine replicas of a Ray Serve cluster, as a `Reranker`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from ziprerank_integrations.errors import RemoteError, ZipRerankError
+from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.server.request_page import RequestPage
+from ziprerank_integrations.types import Page, Ranking
+from ziprerank_integrations.wire.response import read_response
+
+
+class EngineReplicas:
+    """The engine replicas of a Ray Serve cluster, as a `Reranker`.
+
+    Args:
+        handle: The handle of the engine deployment.
+        keep_ratio: Share of visual tokens that stays; None is the replicas' own.
+    """
+
+    def __init__(self, handle: DeploymentHandle[Any], keep_ratio: float | None = None) -> None:
+        self._handle = handle
+        self._keep_ratio = keep_ratio
+        self._info: list[tuple[str, Sizes | None]] = []
+        self._lock = threading.Lock()
+
+    @property
+    def model(self) -> str:
+        """The model's name; ``"engine"`` until a replica is running."""
+        return self._info[0][0] if self._info else "engine"
+
+    @property
+    def sizes(self) -> Sizes | None:
+        """The size at which pages enter the model; None until a replica is running."""
+        return self._info[0][1] if self._info else None
+
+    def load(self) -> None:
+        """Wait until a replica has loaded the model."""
+        with self._lock:
+            if not self._info:
+                self._info.append(_outcome(self._handle.info.remote(), ()))
+
+    def with_options(self, *, keep_ratio: float) -> EngineReplicas:
+        """Return the same replicas with another ``keep_ratio``."""
+        other = EngineReplicas(self._handle, keep_ratio)
+        other._info = self._info
+        return other
+
+    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+        """Rank pages on one of the replicas.
+
+        Raises:
+            RemoteError: If the replica fails, or none is available.
+        """
+        names = [page.fingerprint() for page in pages]
+        response = self._handle.rerank.remote(query, list(pages), top_n, self._keep_ratio, names=names)
+        return read_response(_outcome(response, pages), query, pages, top_n, own=True)
+
+
+def _outcome(response: Any, pages: Sequence[Page]) -> Any:
+    """Wait for a replica's response; if the request ends before, its first page raises and ends the wait."""
+    try:
+        while True:
+            try:
+                return response.result(timeout_s=0.2)
+            except TimeoutError:
+                if pages and isinstance(pages[0].origin, RequestPage):
+                    pages[0].origin.check()
+    except RayTaskError as error:
+        if isinstance(error.cause, (ZipRerankError, ValueError)):
+            raise error.cause from None
+        raise RemoteError(f"a replica failed: {type(error.cause).__name__}") from error
+    except (RayError, RayServeException) as error:
+        raise RemoteError(f"a replica is not available: {type(error).__name__}") from error
+    finally:
+        response.cancel()

@@ -1,0 +1,124 @@
+"""The settings that the LlamaIndex and the LangChain adapter share, as pydantic fields."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SkipValidation,
+    field_serializer,
+)
+
+from ziprerank_integrations.documents.finder import TextFallback
+from ziprerank_integrations.documents.ranker import DocumentRanker
+from ziprerank_integrations.options import (
+    Attention,
+    CallOptions,
+    EngineOptions,
+    Interaction,
+    OnError,
+)
+from ziprerank_integrations.types import Reranker
+
+
+def _path_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+PathText = Annotated[str, BeforeValidator(_path_text)]
+
+_CALL = CallOptions()
+_ENGINE = EngineOptions()
+
+
+class AdapterSettings(BaseModel):
+    """The model, its options, and where page images come from. Unknown settings are an error."""
+
+    # Validation errors do not show inputs, which may contain a token.
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True)
+
+    model: PathText = Field(
+        _ENGINE.model, description="Hub id, local folder, or 'tiny' for the bundled model."
+    )
+    url: str | None = Field(None, description="A server to use instead of a model on this machine.")
+    api_key: SecretStr | None = Field(None, exclude=True, description="The server's key.")
+    reranker: SkipValidation[Reranker | None] = Field(
+        None, description="A reranker object to use instead of a model."
+    )
+    top_n: int | None = Field(None, description="How many to return, at least 1; None returns all.")
+    score_threshold: float | None = Field(
+        None,
+        description="Leaves out lower scores; scores are relative to the other candidates of a call.",
+    )
+    on_error: OnError = Field(
+        _CALL.on_error,
+        description="If a page image cannot be read: 'raise' an error, or rank its document 'last'.",
+    )
+    image_loader: Callable[[Any], Any] | None = Field(
+        None,
+        description="Function: document → image (PIL, bytes, path, data URI, base64, Page) or None.",
+    )
+    root_path: PathText | None = Field(
+        None, description="Folder that paths must lie in, and to which relative paths refer; None allows all."
+    )
+    allow_urls: bool = Field(False, description="Whether images may be fetched from the web.")
+    text_fallback: TextFallback = Field(
+        "render",
+        description="For a document without an image: 'render' its text as a page, or raise an 'error'.",
+    )
+    keep_ratio: float = Field(
+        _CALL.keep_ratio, description="Share of a page's visual tokens that stays, in (0, 1]."
+    )
+    interaction: Interaction = Field(
+        _CALL.interaction, description="Which text decides the tokens that stay."
+    )
+    window: int = Field(_CALL.window, description="Pages in one forward pass, in [2, 20].")
+    stride: int = Field(_CALL.stride, description="How far the window moves, in [1, window).")
+    max_side: int | None = Field(
+        _CALL.max_side, description="Longest edge in pixels; None is the checkpoint's own."
+    )
+    device: str | None = Field(
+        _ENGINE.device, description="'cuda', 'cuda:1', 'mps', 'cpu'; None is the best available."
+    )
+    dtype: str | None = Field(_ENGINE.dtype, description="'float32', 'bfloat16' or 'float16'.")
+    attention: Attention = Field(_ENGINE.attention, description="'auto', 'sdpa', 'flash' or 'eager'.")
+    revision: str | None = Field(_ENGINE.revision, description="Branch, tag or commit of a hub model.")
+    cache_bytes: int = Field(_ENGINE.cache_bytes, description="Memory of the page cache; 0 disables it.")
+    token: SecretStr | None = Field(None, exclude=True, description="Token for the hub.")
+    cache_dir: PathText | None = Field(_ENGINE.cache_dir, description="Folder of downloaded hub models.")
+    max_image_pixels: int = Field(_ENGINE.max_image_pixels, description="Images of more pixels are refused.")
+    show_progress: bool = Field(_CALL.show_progress, description="Show a progress bar on stderr.")
+
+    if not TYPE_CHECKING:  # type checkers read the fields
+
+        def __init__(self, **data: Any) -> None:
+            super().__init__(**data)
+            # Here and not in a validator, which would turn every error into pydantic's own.
+            self._ranker().check()
+
+    @field_serializer("reranker", "image_loader")
+    def _refuse(self, value: Any) -> None:
+        if value is not None:
+            raise ValueError("reranker= and image_loader= are objects that cannot be serialised")
+
+    def _ranker(self) -> DocumentRanker:
+        """Return the ranker of the current settings; it is made once per settings. Loads nothing."""
+        settings = {name: getattr(self, name) for name in AdapterSettings.model_fields}
+        # Cached with its settings, since attributes may be assigned and models copied. It is not a private
+        # attribute: pydantic would compare it when two models are compared.
+        cached: tuple[dict[str, Any], DocumentRanker] | None = self.__dict__.get("_cached_ranker")
+        if cached is None or cached[0] != settings:
+            secrets = {
+                name: None if settings[name] is None else settings[name].get_secret_value()
+                for name in ("api_key", "token")
+            }
+            cached = (settings, DocumentRanker(**{**settings, **secrets}))
+            self.__dict__["_cached_ranker"] = cached
+        return cached[1]

@@ -1,0 +1,262 @@
+"""One call of the engine: candidates, through windows, to a ranking. Holds the state of one call."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tqdm.auto import tqdm
+
+from ziprerank_integrations.engine import windows
+from ziprerank_integrations.engine.device import StageTimer
+from ziprerank_integrations.engine.encoder import cache_keys
+from ziprerank_integrations.engine.model_runner import ModelRunner
+from ziprerank_integrations.engine.prefetch import Prefetcher
+from ziprerank_integrations.errors import EngineError, PageError
+from ziprerank_integrations.options import CallOptions
+from ziprerank_integrations.pages import pdf
+from ziprerank_integrations.scores import extend
+from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ziprerank_integrations.engine.features import PageFeatures
+    from ziprerank_integrations.engine.scorers.base import Scored
+
+
+class _Unreadable(Exception):
+    """Some pages of a window cannot be read; the windows are planned again without them."""
+
+
+class _ProgressBar(tqdm):  # type: ignore[type-arg,misc,unused-ignore]
+    monitor_interval = 0  # no monitor thread, which tqdm would start for a disabled bar too
+
+
+class Call:
+    """Ranks pages once.
+
+    Args:
+        runner: The loaded model.
+        options: The options of the call.
+        query: The question, checked.
+        pages: The candidates, at least one.
+        model: The model's name in the ranking.
+        prefetcher: Loads the pages, by default ahead; closed at the end of the call.
+    """
+
+    def __init__(
+        self,
+        runner: ModelRunner,
+        options: CallOptions,
+        query: str,
+        pages: Sequence[Page],
+        model: str,
+        prefetcher: Prefetcher | None = None,
+    ) -> None:
+        self._runner = runner
+        self._options = options
+        self._query = query
+        self._pages = pages
+        self._model = model
+        self._scorer = runner.scorer(options)
+        self._sizes = runner.checkpoint.config.sizes(options.max_side)
+        self._prefetcher = runner.encoder.prefetcher(self._sizes) if prefetcher is None else prefetcher
+        self._timer = StageTimer()
+        self._keys: dict[int, str] = {}
+        self._held: dict[str, PageFeatures] = {}
+        self._failed: dict[int, PageError] = {}
+        self._scored: dict[tuple[int, ...], Scored] = {}
+        self._evidence: dict[int, Evidence] = {}
+        self._encoded = self._cached = 0
+        self._bar = _ProgressBar(
+            total=len(pages), unit="page", leave=False, disable=not options.show_progress
+        )
+
+    def rank(self, top_n: int | None) -> Ranking:
+        """Rank the pages and return the best ``top_n`` (None: all).
+
+        Raises:
+            PageError: If a page cannot be read and ``on_error`` is ``raise``.
+            EngineError: If the model returned NaN, or memory was not enough.
+            QueryError: If the query is too long.
+        """
+        begin = time.perf_counter()
+        with pdf.session(), closing(self._prefetcher), self._bar:
+            self._runner.check(self._query)
+            self._compute_keys()
+            slid, readable = self._slide()
+        order = [readable[position] for position in slid.order]
+        logits = {readable[position]: logit for position, logit in enumerate(slid.logits)}
+        failed = sorted(self._failed)
+        items = tuple(
+            RankedPage(
+                rank=rank,
+                index=index,
+                score=score,
+                logit=logits.get(index),
+                page=self._pages[index],
+                error=str(self._failed[index]) if index in self._failed else None,
+                evidence=self._evidence.get(index),
+            )
+            for rank, (index, score) in enumerate(
+                zip([*order, *failed], extend(slid.scores, len(failed)), strict=True), 1
+            )
+        )
+        total = (time.perf_counter() - begin) * 1e3
+        return Ranking(items[:top_n], self._query, self._model, self._usage(total), self._sizes.max_side)
+
+    def explain(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Return the similarity map of the first page, (rows, columns) float32 in [-1, 1].
+
+        Raises:
+            PageError: If the page cannot be read.
+            QueryError: If the query is too long.
+        """
+        with pdf.session(), closing(self._prefetcher), self._bar:
+            self._runner.check(self._query)
+            self._compute_keys()
+            if not self._failed:
+                try:
+                    features = self._features([0])[0]
+                except _Unreadable:
+                    pass
+        if self._failed:
+            raise self._failed[0]
+        values = self._runner.similarity(self._scorer, self._query, features, self._timer)
+        similarity: np.ndarray[tuple[int, int], np.dtype[np.float32]] = values.reshape(
+            features.rows, features.columns
+        ).numpy()
+        return similarity
+
+    def _compute_keys(self) -> None:
+        """Compute the cache keys, which reads the files: a missing file is found before anything runs."""
+        begin = time.perf_counter()
+        keys = cache_keys(self._pages, self._sizes, stop_on_error=self._options.on_error == "raise")
+        for index, key in enumerate(keys):
+            if isinstance(key, PageError):
+                self._fail({index: key})
+            else:
+                self._keys[index] = key
+        self._timer.add("render", time.perf_counter() - begin)
+
+    def _fail(self, errors: dict[int, PageError]) -> None:
+        """Record pages that cannot be read, or raise the first error if ``on_error`` is ``raise``."""
+        failed = {index: error.at(index) for index, error in errors.items()}
+        if self._options.on_error == "raise":
+            raise failed[min(failed)]
+        self._failed.update(failed)
+
+    def _slide(self) -> tuple[windows.WindowedRanking, list[int]]:
+        """Slide over the pages that can be read; start again whenever one turns out to be unreadable."""
+        limit = self._scorer.max_pages
+        window = len(self._pages) if limit is None else min(limit, self._options.window)
+        stride = min(self._options.stride, max(1, window - 1))
+        while True:
+            readable = [index for index in range(len(self._pages)) if index not in self._failed]
+            self._evidence.clear()
+            # What a window adds is known before the previous one has run: nothing before it has moved.
+            plan = windows.spans(len(readable), window, stride)
+            added = iter([readable[later:start] for (start, _), (later, _) in pairwise(plan)])
+            titles = iter(f"window {number}/{len(plan)}" for number in range(1, len(plan) + 1))
+
+            def score(
+                positions: list[int],
+                readable: list[int] = readable,
+                added: Iterator[list[int]] = added,
+                titles: Iterator[str] = titles,
+            ) -> list[float]:
+                self._bar.set_description(next(titles))
+                return self._score([readable[position] for position in positions], next(added, []))
+
+            try:
+                return windows.slide(len(readable), window, stride, score), readable
+            except _Unreadable:
+                continue
+
+    def _usage(self, total: float) -> Usage:
+        return Usage(
+            pages=len(self._pages),
+            windows=len(self._scored),
+            encoded=self._encoded,
+            cached=self._cached,
+            tokens_before=sum(scored.tokens_before for scored in self._scored.values()),
+            tokens_after=sum(scored.tokens_after for scored in self._scored.values()),
+            ms={**self._timer.ms, "total": total},
+        )
+
+    def _score(self, indices: list[int], upcoming: list[int]) -> list[float]:
+        """Return the logits of one window; ``upcoming`` are the pages that the next window adds."""
+        scored = self._scored.get(tuple(indices))
+        if scored is None:
+            features = self._features(indices, upcoming)
+            scored = self._runner.score(self._scorer, self._query, features, self._timer)
+            if not all(map(math.isfinite, scored.logits)):
+                raise EngineError(
+                    f"the model returned a logit that is not a finite number for "
+                    f"{self._pages[indices[0]].source} … {self._pages[indices[-1]].source}; "
+                    "its weights are broken, or the dtype is too narrow for them"
+                )
+            self._scored[tuple(indices)] = scored
+            self._bar.refresh()
+        if scored.evidence is not None:
+            self._evidence.update(zip(indices, scored.evidence, strict=True))
+        return scored.logits
+
+    def _features(self, indices: list[int], upcoming: Sequence[int] = ()) -> list[PageFeatures]:
+        """Return the features of a window's pages: held from the last window, cached, or encoded now.
+
+        The ``upcoming`` pages are rendered meanwhile.
+        """
+        cache = self._runner.cache
+        keys = {index: self._keys[index] for index in indices}
+        ready: dict[str, PageFeatures] = {}
+        missing: dict[str, Page] = {}
+        for index, key in keys.items():
+            if key in ready or key in missing:
+                self._count_page()
+                continue
+            features = self._held.get(key)
+            if features is None:
+                features = cache.get(key)
+                if features is not None:
+                    self._cached += 1
+                    self._count_page()
+            if features is not None:
+                ready[key] = features
+                self._prefetcher.discard(key)
+            else:
+                missing[key] = self._pages[index]
+        next_pages = {self._keys[index]: self._pages[index] for index in upcoming}
+        self._prefetcher.submit(
+            missing | {key: page for key, page in next_pages.items() if key not in ready and key not in cache}
+        )
+        encoded = self._runner.encoder.encode(
+            missing,
+            self._prefetcher,
+            self._timer,
+            self._bar.update,
+            stop_on_error=self._options.on_error == "raise",
+        )
+        errors: dict[int, PageError] = {}
+        for key, outcome in encoded.items():
+            if isinstance(outcome, PageError):
+                errors.update((index, outcome) for index in indices if keys[index] == key)
+            else:
+                self._encoded += 1
+                ready[key] = outcome
+        # The pages that stay for the next window are held, however small the cache is.
+        self._held = ready
+        if errors:
+            self._fail(errors)
+            raise _Unreadable
+        return [ready[keys[index]] for index in indices]
+
+    def _count_page(self) -> None:
+        # A page that is scored again after an unreadable one was counted before.
+        if self._bar.n < self._bar.total:
+            self._bar.update()

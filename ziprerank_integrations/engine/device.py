@@ -1,0 +1,76 @@
+"""The compute device: one forward pass at a time, retried when memory runs out, and timed by stage."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from ziprerank_integrations.errors import EngineError
+
+T = TypeVar("T")
+
+
+class StageTimer:
+    """Sums the time of a call's stages, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.ms = {"render": 0.0, "vision": 0.0, "language": 0.0}
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add time to a stage."""
+        self.ms[stage] += seconds * 1e3
+
+
+class DeviceLock:
+    """Runs one forward pass at a time.
+
+    Args:
+        free_memory: Called when the device's memory runs out, before the second attempt.
+    """
+
+    def __init__(self, free_memory: Callable[[], None]) -> None:
+        self._free_memory = free_memory
+        self._lock = threading.Lock()
+
+    def exclusive(self, work: Callable[[int], T], stage: str, timer: StageTimer) -> T:
+        """Run work while no other thread uses the device.
+
+        Args:
+            work: Called with 1; if memory runs out, called once more with 4, to divide its batches by.
+            stage: The stage to which the time is added, including the time of waiting for the device.
+            timer: The timer of the call.
+
+        Raises:
+            EngineError: If the device's memory is not enough.
+        """
+        begin = time.perf_counter()
+        try:
+            return self._run(work)
+        finally:
+            timer.add(stage, time.perf_counter() - begin)
+
+    def _run(self, work: Callable[[int], T]) -> T:
+        with self._lock:
+            try:
+                return work(1)
+            except torch.OutOfMemoryError:
+                pass  # retried outside the handler: inside, the traceback would hold the memory
+            self._free_memory()
+            try:
+                return work(4)
+            except torch.OutOfMemoryError as error:
+                raise EngineError(
+                    "the device's memory is not enough: lower keep_ratio, max_side, window or cache_bytes"
+                ) from error
+
+
+def release_memory() -> None:
+    """Return memory that nothing uses to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

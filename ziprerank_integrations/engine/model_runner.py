@@ -1,0 +1,68 @@
+"""A loaded checkpoint at work: pages to features, features to logits, one forward pass at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ziprerank_integrations.engine.cache import LruCache
+from ziprerank_integrations.engine.checkpoint import Checkpoint
+from ziprerank_integrations.engine.device import DeviceLock, StageTimer, release_memory
+from ziprerank_integrations.engine.encoder import PageEncoder
+from ziprerank_integrations.engine.features import PageFeatures
+from ziprerank_integrations.engine.scorers.base import Scored, Scorer
+from ziprerank_integrations.errors import QueryError
+from ziprerank_integrations.options import MAX_QUERY_TOKENS, CallOptions
+
+
+class ModelRunner:
+    """A loaded checkpoint with its cache of page features.
+
+    Args:
+        checkpoint: The loaded model.
+        cache_bytes: The most bytes of features that are kept.
+        max_image_pixels: Images of more pixels are refused.
+
+    Attributes:
+        checkpoint: The loaded model.
+        cache: The features of pages seen before.
+        encoder: Encodes pages.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, cache_bytes: int, max_image_pixels: int) -> None:
+        self.checkpoint = checkpoint
+        self.cache: LruCache[PageFeatures] = LruCache(cache_bytes)
+        self._device = DeviceLock(self.clear)
+        self.encoder = PageEncoder(checkpoint, self.cache, self._device, max_image_pixels)
+
+    def scorer(self, options: CallOptions) -> Scorer:
+        """Return the scorer that the checkpoint's config names."""
+        return self.checkpoint.scorer(self.checkpoint, options)
+
+    def check(self, query: str) -> None:
+        """Check a query's length.
+
+        Raises:
+            QueryError: If it has more than 4,096 tokens.
+        """
+        tokens = self.checkpoint.text.count(query)
+        if tokens > MAX_QUERY_TOKENS:
+            raise QueryError(f"the query has {tokens:,} tokens; at most {MAX_QUERY_TOKENS:,} are allowed")
+
+    def score(self, scorer: Scorer, query: str, pages: Sequence[PageFeatures], timer: StageTimer) -> Scored:
+        """Score pages with one forward pass.
+
+        Raises:
+            EngineError: If the device's memory is not enough.
+        """
+        return self._device.exclusive(lambda _: scorer.score(query, pages), "language", timer)
+
+    def similarity(self, scorer: Scorer, query: str, page: PageFeatures, timer: StageTimer) -> Tensor:
+        """Return each visual token's similarity to a query; see `Scorer.similarity`."""
+        return self._device.exclusive(lambda _: scorer.similarity(query, page), "language", timer)
+
+    def clear(self) -> None:
+        """Empty the cache and return unused memory to the device."""
+        self.cache.clear()
+        release_memory()

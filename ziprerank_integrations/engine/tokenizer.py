@@ -1,0 +1,144 @@
+"""Text → token ids: the chat template around the prompt, and where the query and the images are in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ziprerank_integrations.engine.prompts import Prompt
+from ziprerank_integrations.errors import CheckpointError
+
+_TEXT = "\ue000prompt\ue001"
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt as token ids.
+
+    Attributes:
+        ids: All tokens: one image token per page, the start of the answer at the end.
+        images: The indices in ``ids`` of the image tokens.
+        query: The indices in ``ids`` of the query's tokens: those whose characters overlap it.
+    """
+
+    ids: list[int]
+    images: list[int]
+    query: list[int]
+
+
+class TextEncoder:
+    """The tokenizer of a checkpoint.
+
+    Args:
+        tokenizer: transformers' fast tokenizer, with a chat template.
+        image_token: The id of the image token.
+
+    Raises:
+        CheckpointError: If there is no fast tokenizer, or no chat template that takes text and images.
+    """
+
+    def __init__(self, tokenizer: Any, image_token: int) -> None:
+        from tokenizers import Tokenizer
+
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise CheckpointError("the checkpoint's tokenizer has no fast version (tokenizer.json)")
+        self._tokenizer = tokenizer
+        self._image = image_token
+        # A separate copy, in which special tokens written into a query are plain characters.
+        self._plain = Tokenizer.from_str(backend.to_str())
+        self._plain.encode_special_tokens = True
+        self._plain.no_padding()
+        self._plain.no_truncation()
+        special = {
+            str(token): number for number, token in tokenizer.added_tokens_decoder.items() if token.special
+        }
+        self._special = special
+        self._split = re.compile("(" + "|".join(map(re.escape, sorted(special, key=len, reverse=True))) + ")")
+        self._templates: dict[int, tuple[str, str]] = {}
+        self._template(1)
+
+    def single_tokens(self, texts: Iterable[str]) -> list[int]:
+        """Return the ids of texts that are one token each.
+
+        Raises:
+            CheckpointError: If the tokenizer splits one of them.
+        """
+        tokens = []
+        for text in texts:
+            ids = self.plain(text)
+            if len(ids) != 1:
+                raise CheckpointError(
+                    f"the tokenizer splits {text!r} into {len(ids)} tokens; the ranking needs one"
+                )
+            tokens += ids
+        return tokens
+
+    def count(self, text: str) -> int:
+        """Count the tokens of a text, special tokens in it as plain characters."""
+        return len(self.plain(text))
+
+    def plain(self, text: str) -> list[int]:
+        """Encode a text, special tokens in it as plain characters."""
+        return list(self._plain.encode(text, add_special_tokens=False).ids)
+
+    @property
+    def end(self) -> int:
+        """The token that ends a turn."""
+        return int(self._special["<|im_end|>"])
+
+    def encode(self, prompt: Prompt, pages: int) -> EncodedPrompt:
+        """Encode a user turn: the text, the images, the generation prompt, and the start of the answer.
+
+        Args:
+            prompt: The prompt.
+            pages: How many images follow the text.
+        """
+        before, after = self._template(pages)
+        ids: list[int] = []
+        images: list[int] = []
+        query: list[int] = []
+        # The template's text next to the prompt is encoded together with it: tokens may span the boundary.
+        *opening, prefix = self._split.split(before)
+        suffix, *closing = self._split.split(after)
+        self._add(opening, ids, images)
+        run = self._plain.encode(prefix + prompt.text + suffix, add_special_tokens=False)
+        start, stop = (len(prefix) + offset for offset in prompt.query)
+        for number, (first, last) in zip(run.ids, run.offsets, strict=True):
+            if first < stop and last > start:
+                query.append(len(ids))
+            ids.append(number)
+        self._add(closing, ids, images)
+        ids.extend(self.plain(prompt.answer))
+        return EncodedPrompt(ids, images, query)
+
+    def _add(self, parts: list[str], ids: list[int], images: list[int]) -> None:
+        for part in parts:
+            if part in self._special:
+                if self._special[part] == self._image:
+                    images.append(len(ids))
+                ids.append(self._special[part])
+            elif part:
+                ids.extend(self.plain(part))
+
+    def _template(self, pages: int) -> tuple[str, str]:
+        """Return what the chat template writes before and after the text of a turn with ``pages`` images."""
+        if pages not in self._templates:
+            self._templates[pages] = self._write(pages)
+        return self._templates[pages]
+
+    def _write(self, pages: int) -> tuple[str, str]:
+        content = [{"type": "text", "text": _TEXT}, *({"type": "image"} for _ in range(pages))]
+        try:
+            written = self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # jinja2's own errors, or ValueError where there is no template
+            raise CheckpointError(f"the checkpoint's chat template cannot be used: {error}") from error
+        before, _, after = written.partition(_TEXT)
+        marks = [part for part in self._split.split(after) if self._special.get(part) == self._image]
+        if _TEXT in after or len(marks) != pages or not written.startswith(before + _TEXT):
+            raise CheckpointError("the checkpoint's chat template does not write one text and its images")
+        return before, after

@@ -1,0 +1,88 @@
+"""Files of pages: reading, hashing, and the check that a path is inside a folder."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+
+from ziprerank_integrations.errors import PageAccessError, PageError
+
+
+def read(path: str) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        PageError: If it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def state(path: str) -> tuple[str, int, int, int, int]:
+    """Return what identifies the current version of a file: its path, times, size and inode.
+
+    Raises:
+        PageError: If it does not exist.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return os.path.abspath(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def digest(path: str) -> str:
+    """Return the SHA-256 of a file's content as hex. It is read again only when the file has changed.
+
+    Raises:
+        PageError: If it cannot be read.
+    """
+    return _digest(state(path))
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest(file_state: tuple[str, int, int, int, int]) -> str:
+    path = file_state[0]
+    sha256 = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(2**20):
+                sha256.update(part)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return sha256.hexdigest()
+
+
+def _unreadable(path: str, error: OSError) -> PageError:
+    return PageError(path, f"cannot be read: {error.strerror or error}")
+
+
+def inside(path: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> str:
+    """Return a path as a string, joined to ``root`` if it is relative, after checking that it is inside.
+
+    Args:
+        path: The path; links are resolved before the check.
+        root: The folder it must be in; None allows every path and returns it unchanged.
+
+    Raises:
+        PageAccessError: If it is outside ``root``.
+        PageError: If it has a null character.
+    """
+    plain = os.fspath(path)
+    if "\0" in plain:
+        raise PageError(repr(plain), "a path cannot have a null character")
+    if root is None:
+        return plain
+    folder = os.path.realpath(root)
+    real = os.path.realpath(os.path.join(folder, plain))
+    try:
+        within = os.path.commonpath([folder, real]) == folder
+    except ValueError:  # another drive
+        within = False
+    if not within:
+        raise PageAccessError(plain, f"is outside root_path {os.fspath(root)}")
+    return real

@@ -1,0 +1,264 @@
+"""PDF files: their page count, page labels, and pages rendered at an exact size.
+
+PyMuPDF is used where it is installed, else pypdfium2. Neither is thread-safe: one process-wide lock
+guards both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
+
+from ziprerank_integrations.errors import MissingDependencyError, PageError, ZipRerankError
+from ziprerank_integrations.pages.files import digest, inside, state
+from ziprerank_integrations.pages.sizes import SizeRule, rendered_size
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    Pathish = str | os.PathLike[str]
+
+_LOCK = threading.RLock()
+_COUNT = threading.Lock()
+_KEEP_OPEN = 8
+_HEADER = b"%PDF-"
+_HEADER_BYTES = 1024  # readers accept a PDF whose header is anywhere in these
+_RANGE = re.compile(r"(\d+)(?:\s*(-)\s*(\d*))?")
+
+
+class OpenPdf(Protocol):
+    """An open PDF, as both libraries implement it. Only used while the lock is held."""
+
+    @property
+    def page_count(self) -> int: ...
+    def labels(self) -> list[str]: ...
+    def size(self, index: int) -> tuple[float, float]: ...
+    def render(self, index: int, width: int, height: int) -> Image.Image: ...
+    def close(self) -> None: ...
+
+
+def renderer() -> str:
+    """Return the name of the library that renders PDF pages: ``pymupdf`` or ``pdfium``.
+
+    Raises:
+        MissingDependencyError: If neither is installed.
+    """
+    if importlib.util.find_spec("pymupdf") is not None:
+        return "pymupdf"
+    if importlib.util.find_spec("pypdfium2") is not None:
+        return "pdfium"
+    raise MissingDependencyError(
+        "reading PDF files needs pymupdf or pypdfium2, neither of which is installed: "
+        "pip install 'ziprerank-integrations[pdf]' (or [pdfium])"
+    )
+
+
+def _opener() -> Callable[[str, str | None, bytes | None], OpenPdf]:
+    if renderer() == "pymupdf":
+        from ziprerank_integrations.pages.pdf_pymupdf import PyMuPdfFile
+
+        return PyMuPdfFile
+    from ziprerank_integrations.pages.pdf_pdfium import PdfiumFile
+
+    return PdfiumFile
+
+
+def preload() -> None:
+    """Import the library that renders PDF pages, if one is installed.
+
+    Loading its binary holds the interpreter lock for tens of milliseconds: better before an event loop runs.
+    """
+    with suppress(MissingDependencyError):
+        _opener()
+
+
+class PdfFile:
+    """One PDF, by path or by its bytes. It is opened on first use.
+
+    Args:
+        label: The file's name in errors.
+        path: Its path, or None if ``data`` is set.
+        data: Its bytes, or None if ``path`` is set.
+    """
+
+    def __init__(self, label: str, path: str | None = None, data: bytes | None = None) -> None:
+        self.label = label
+        self.path = path
+        self.data = data
+        self._digest: str | None = None
+
+    def __len__(self) -> int:
+        with self._document() as document:
+            return document.page_count
+
+    def fingerprint(self) -> str:
+        """Return an id of the file's content and of the library that renders it.
+
+        Raises:
+            PageError: If it cannot be read.
+        """
+        if self.path is not None:
+            return f"{renderer()}:{digest(self.path)}"
+        if self._digest is None:
+            self._digest = hashlib.sha256(self.data if self.data is not None else b"").hexdigest()
+        return f"{renderer()}:{self._digest}"
+
+    def labels(self) -> list[str]:
+        """Return each page's label from the file's own label table, its number where it has none."""
+        with self._document() as document:
+            return document.labels()
+
+    def render(self, number: int, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
+        """Render page ``number`` (from 1) as an RGB image.
+
+        Args:
+            number: The page.
+            size: The rule for its size, of which the image has exactly the result; None renders at 144 dpi.
+            max_pixels: The most pixels allowed, or None.
+
+        Raises:
+            PageError: If there is no such page, it is too large, or it cannot be rendered.
+        """
+        label = f"{self.label}, page {number}"
+        with self._document(number) as document:
+            if not 1 <= number <= document.page_count:
+                raise PageError(label, f"there is no such page; the file has {document.page_count}")
+            width, height = rendered_size(*document.size(number - 1), label, size, max_pixels)
+            return document.render(number - 1, width, height)
+
+    @contextmanager
+    def _document(self, number: int | None = None) -> Iterator[OpenPdf]:
+        # The session is the outer block: a thread that holds the lock always has a session, see `session`.
+        with session(), _LOCK:
+            try:
+                yield _POOL.get(self)
+            except ZipRerankError:
+                raise
+            except Exception as error:  # the libraries raise many kinds of errors for broken files
+                label = self.label if number is None else f"{self.label}, page {number}"
+                raise PageError(label, f"is broken: {error or type(error).__name__}") from error
+
+    def open(self) -> OpenPdf:
+        """Open the file with the installed library. Use the other methods instead; they hold the lock.
+
+        Raises:
+            PageError: If it is not a readable PDF, or is encrypted.
+            MissingDependencyError: If no PDF library is installed.
+        """
+        return _opener()(self.label, self.path, self.data)
+
+
+class _Pool:
+    """The files that stay open while a session lasts."""
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        # The PdfFile is kept too, so that the bytes, whose id() is the key, live as long as the key.
+        self.documents: OrderedDict[object, tuple[OpenPdf, PdfFile]] = OrderedDict()
+
+    def get(self, file: PdfFile) -> OpenPdf:
+        # A file that was replaced is another file: the key has its time and size.
+        key: object = state(file.path) if file.path is not None else id(file.data)
+        if key in self.documents:
+            self.documents.move_to_end(key)
+            return self.documents[key][0]
+        document = file.open()
+        self.documents[key] = (document, file)
+        while len(self.documents) > _KEEP_OPEN:
+            self.documents.popitem(last=False)[1][0].close()
+        return document
+
+    def close(self) -> None:
+        while self.documents:
+            self.documents.popitem()[1][0].close()
+
+
+_POOL = _Pool()
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Keep PDF files open inside the ``with`` block, so that many pages of one file open it once.
+
+    Sessions of several threads may overlap; the last one to end closes the files. At most eight stay open.
+    Starting and ending a session never waits for the rendering of a page, so it does not block an event loop.
+    """
+    with _COUNT:
+        _POOL.sessions += 1
+    try:
+        yield
+    finally:
+        with _COUNT:
+            _POOL.sessions -= 1
+            last = _POOL.sessions == 0
+        # A thread that holds the lock has a session of its own and closes the files at its end, unless this
+        # thread held the lock at that moment; so check again after each release.
+        while last and _POOL.sessions == 0 and _POOL.documents and _LOCK.acquire(blocking=False):
+            try:
+                if _POOL.sessions == 0:
+                    _POOL.close()
+            finally:
+                _LOCK.release()
+
+
+def pdf_file(pdf: Pathish | bytes, *, name: str | None = None, root_path: Pathish | None = None) -> PdfFile:
+    """Return a `PdfFile` for a path or for bytes, without opening it.
+
+    Args:
+        pdf: A path, or the file's bytes.
+        name: The file's name in errors; by default its file name.
+        root_path: A folder that a path must be in; None allows every path.
+
+    Raises:
+        PageAccessError: If the path is outside ``root_path``.
+    """
+    if isinstance(pdf, (bytes, bytearray, memoryview)):
+        data = bytes(pdf)
+        return PdfFile(name if name is not None else f"PDF ({len(data):,} bytes)", data=data)
+    path = inside(pdf, root_path)
+    return PdfFile(name if name is not None else os.path.basename(path), path=path)
+
+
+def is_pdf(data: bytes) -> bool:
+    """Return whether the first 1,024 bytes contain the header of a PDF."""
+    return _HEADER in data[:_HEADER_BYTES]
+
+
+def select(pages: str, count: int, label: str) -> list[int]:
+    """Parse a selection of pages such as ``"2-5,9"`` or ``"7-"``.
+
+    Args:
+        pages: Numbers and ranges from 1, separated by commas.
+        count: How many pages there are.
+        label: The file's name in an error.
+
+    Returns:
+        The numbers in the order of the selection, each once.
+
+    Raises:
+        ValueError: If it is not such a selection.
+        PageError: If a number is out of range.
+    """
+    if not isinstance(pages, str):
+        raise TypeError(f"pages is a selection such as '2-5,9', not a {type(pages).__name__}")
+    numbers: dict[int, None] = {}
+    for part in pages.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            raise ValueError(f"pages={pages!r} is not a selection of pages such as '2-5,9' or '7-'")
+        first = int(match[1])
+        last = first if match[2] is None else int(match[3]) if match[3] else count
+        for number in (first, last):
+            if not 1 <= number <= count:
+                raise PageError(f"{label}, page {number}", f"there is no such page; the file has {count}")
+        if last < first:
+            raise ValueError(f"pages={pages!r}: the range {part.strip()} ends before it starts")
+        numbers.update(dict.fromkeys(range(first, last + 1)))
+    return list(numbers)

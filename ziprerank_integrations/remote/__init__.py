@@ -1,0 +1,5 @@
+"""A reranking server on another machine, over HTTP."""
+
+from ziprerank_integrations.remote.reranker import RemoteReranker
+
+__all__ = ["RemoteReranker"]

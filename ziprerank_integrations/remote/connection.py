@@ -1,0 +1,134 @@
+"""The connection to one server: its address, its key, what is known of it, and HTTP clients."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.pages.urls import short
+from ziprerank_integrations.remote.payload import Dialect
+from ziprerank_integrations.wire.request import WireError, read_sizes
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What is known of a server. A limit is None if the server does not report it.
+
+    Attributes:
+        dialect: The format of its requests and responses.
+        sizes: The size at which pages enter its model; None if it does not report that.
+        max_pixels: The maximum pixels of an image.
+        max_documents: The maximum documents of a request.
+        max_body_bytes: The maximum bytes of a request.
+    """
+
+    dialect: Dialect
+    sizes: Sizes | None = None
+    max_pixels: int | None = None
+    max_documents: int | None = None
+    max_body_bytes: int | None = None
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ServerInfo:
+        """Read what a server of this package reports under ``ziprerank`` in ``/v1/model``.
+
+        Raises:
+            WireError: If a value is of the wrong type or out of its range.
+        """
+        return cls(
+            "ziprerank",
+            read_sizes(data.get("sizes")),
+            max_pixels=_limit(data, "max_image_pixels"),
+            max_documents=_limit(data, "max_documents"),
+            max_body_bytes=_limit(data, "max_body_bytes"),
+        )
+
+
+def _limit(data: dict[str, Any], name: str) -> int | None:
+    value = data.get(name)
+    if value is not None and (type(value) is not int or value < 1):
+        raise WireError(f"{name} must be an integer from 1")
+    return value
+
+
+class Connection:
+    """The connection to one server. Thread-safe.
+
+    Args:
+        url: The server's address.
+        api_key: The server's key.
+
+    Raises:
+        ValueError: If the URL is not an http or https URL, or the key cannot be sent in a header.
+    """
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self.base = check_address(url)
+        self.info: ServerInfo | None = None
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
+            raise ValueError("api_key must be printable ASCII characters, and not blank")
+        self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._ssl: ssl.SSLContext | None = None
+
+    def set_info(self, info: ServerInfo) -> None:
+        """Keep what is known of the server for later calls."""
+        self.info = info
+
+    def clear_info(self) -> None:
+        """Discard what is known of the server; the next call requests it again."""
+        self.info = None
+
+    def client(self) -> httpx.Client:
+        """Return the client that all threads share."""
+        with self._lock:
+            if self._client is None:
+                self._client = httpx.Client(**self._settings())
+                weakref.finalize(self, self._client.close)
+            return self._client
+
+    def async_client(self) -> httpx.AsyncClient:
+        """Return a new client for one call on one event loop."""
+        with self._lock:
+            return httpx.AsyncClient(**self._settings())
+
+    def close(self) -> None:
+        """Close the shared client. A later call opens a new one."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _settings(self) -> dict[str, Any]:
+        if self._ssl is None:
+            self._ssl = httpx.create_ssl_context()  # reads hundreds of certificates, so only once
+        return {"base_url": self.base, "headers": self._headers, "verify": self._ssl}
+
+
+def check_address(url: Any) -> str:
+    """Return a server's address without the path of a route.
+
+    Raises:
+        ValueError: If it is not an http or https URL, or contains a password: error messages show addresses.
+    """
+    if not isinstance(url, str):
+        raise ValueError(f"url={url!r} is not an http or https URL")
+    bare = url.rstrip("/")
+    for route in ("/rerank", "/v1", "/v2"):
+        bare = bare.removesuffix(route)
+    try:
+        parts = httpx.URL(bare)
+    except httpx.InvalidURL:
+        parts = httpx.URL("")
+    if parts.userinfo:
+        raise ValueError(f"url={short(url)!r} contains a user or password; use api_key instead")
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise ValueError(f"url={short(url)!r} is not an http or https URL")
+    return bare

@@ -1,0 +1,211 @@
+"""RemoteReranker: a reranking server behind the `Reranker` protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Sequence
+
+import httpx
+
+from ziprerank_integrations.checks import choice, integer, seconds
+from ziprerank_integrations.errors import RemoteError
+from ziprerank_integrations.options import CallOptions, check_query, check_top_n
+from ziprerank_integrations.remote import payload
+from ziprerank_integrations.remote.connection import Connection, ServerInfo
+from ziprerank_integrations.remote.payload import Dialect
+from ziprerank_integrations.remote.status import error_for, parse_json, remote_error
+from ziprerank_integrations.remote.transport import Exchange, HttpRequest, arun, request, run
+from ziprerank_integrations.types import Closing, Page, Ranking, Usage, check_pages
+from ziprerank_integrations.wire.request import WireError
+from ziprerank_integrations.wire.response import read_response
+
+
+class RemoteReranker(Closing):
+    """Ranks pages on a server: one of this package, or another with ``/v1/rerank`` such as vLLM or Jina.
+
+    A server of this package ranks exactly as the same model here. Another server scores each page alone; its
+    scores are mapped into (0, 1], and there are neither logits nor usage. Safe to use from several threads
+    and event loops. The constructor opens no connection.
+
+    Args:
+        url: The server's address, for example ``http://gpu:8000``; a trailing ``/v1`` or ``/v1/rerank`` is
+            removed.
+        api_key: The server's key, sent as bearer token.
+        keep_ratio: Share of each page's visual tokens that stays; None uses the server's own.
+        timeout: Seconds for a whole call, retries included.
+        retries: How often a request is repeated after 408, 429, 502, 503, 504 or a failed connection.
+        model: The model's name, for servers that have several.
+        dialect: The kind of server: ``"ziprerank"``, ``"vllm"``, ``"jina"``. None detects a server of this
+            package, and assumes ``"vllm"`` otherwise.
+
+    Raises:
+        ValueError: If an option is out of its range, or the URL contains a password.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        keep_ratio: float | None = None,
+        timeout: float = 120.0,
+        retries: int = 6,
+        model: str | None = None,
+        dialect: Dialect | None = None,
+    ) -> None:
+        if dialect is not None:
+            choice("dialect", dialect, ("ziprerank", "vllm", "jina"))
+        self._connection = Connection(url, api_key)
+        self._keep_ratio = _checked(keep_ratio)
+        self._timeout = seconds("timeout", timeout)
+        self._retries = integer("retries", retries, 0)
+        self._model = model
+        self._dialect = dialect
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._connection.base
+
+    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+        """Rank pages for a query. See `ZipReranker.rerank`.
+
+        Raises:
+            ValueError: If the query or ``top_n`` is not valid.
+            PageError: If a page cannot be read, on this machine or on the server.
+            RemoteError: If the server cannot be reached, or does not respond with a ranking.
+        """
+        candidates = _candidates(query, pages, top_n)
+        if not candidates:
+            return Ranking((), query, self._name, Usage())
+        ranking: Ranking = run(self._rank(query, candidates, top_n), self._connection.client())
+        return ranking
+
+    async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+        """Rank pages without blocking the event loop. See `rerank`."""
+        candidates = _candidates(query, pages, top_n)
+        if not candidates:
+            return Ranking((), query, self._name, Usage())
+        # A client for each call: a shared one would belong to the event loop that first used it.
+        async with await asyncio.to_thread(self._connection.async_client) as client:
+            ranking: Ranking = await arun(self._rank(query, candidates, top_n), client)
+        return ranking
+
+    def with_options(self, *, keep_ratio: float | None) -> RemoteReranker:
+        """Return a reranker with another ``keep_ratio`` on the same connection.
+
+        Raises:
+            ValueError: If it is outside (0, 1].
+        """
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _keep_ratio=_checked(keep_ratio))
+        return other
+
+    def close(self) -> None:
+        """Close the connection. A later call opens a new one."""
+        self._connection.close()
+
+    def __repr__(self) -> str:
+        return f"RemoteReranker({self.url!r})"
+
+    @property
+    def _name(self) -> str:
+        return self.url if self._model is None else self._model
+
+    def _rank(self, query: str, pages: Sequence[Page], top_n: int | None) -> Exchange[Ranking]:
+        """Rank; after a failure forget what is known: another server may be at the address by now."""
+        try:
+            ranking: Ranking = yield from self._attempt(query, pages, top_n)
+        except RemoteError:
+            self._connection.clear_info()
+            raise
+        return ranking
+
+    def _attempt(self, query: str, pages: Sequence[Page], top_n: int | None) -> Exchange[Ranking]:
+        deadline = time.monotonic() + self._timeout
+        for last in (False, True):
+            info = yield from self._server_info(deadline)
+            body = yield functools.partial(self._body, info, query, pages, top_n)
+            http_request = HttpRequest("POST", "/v1/rerank", body)
+            response = yield from request(self.url, http_request, deadline, self._retries)
+            if response.status_code != 409 or last:
+                break
+            self._connection.clear_info()  # the server has another model by now
+        if response.status_code != 200:
+            raise error_for(self.url, response, pages)
+        own = info.dialect == "ziprerank"
+        ranking: Ranking = yield functools.partial(_read, self.url, response, query, pages, top_n, own)
+        if not own and ranking.usage is None:
+            # Not earlier: a server of this package, which alone reports a usage, may respond to /v1/model
+            # with 404 while it restarts behind a proxy.
+            self._connection.set_info(info)
+        return ranking
+
+    def _body(self, info: ServerInfo, query: str, pages: Sequence[Page], top_n: int | None) -> bytes:
+        if info.dialect != "ziprerank":
+            return payload.third_party_request(
+                query, pages, top_n=top_n, model=self._model, dialect=info.dialect
+            )
+        if info.max_documents is not None and len(pages) > info.max_documents:
+            raise RemoteError(
+                f"{len(pages):,} pages are more than the {info.max_documents:,} per request that {self.url} "
+                "accepts (its setting max_documents)",
+                code="too_many_documents",
+            )
+        body = payload.own_request(
+            query,
+            pages,
+            top_n=top_n,
+            keep_ratio=self._keep_ratio,
+            sizes=info.sizes,
+            max_pixels=info.max_pixels,
+        )
+        if info.max_body_bytes is not None and len(body) > info.max_body_bytes:
+            raise RemoteError(
+                f"the request has {len(body):,} bytes, and {self.url} accepts at most "
+                f"{info.max_body_bytes:,} (its setting max_body_bytes)",
+                code="body_too_large",
+            )
+        return body
+
+    def _server_info(self, deadline: float) -> Exchange[ServerInfo]:
+        if self._connection.info is not None:
+            return self._connection.info
+        if self._dialect is not None and self._dialect != "ziprerank":
+            return ServerInfo(self._dialect)
+        response = yield from request(self.url, HttpRequest("GET", "/v1/model"), deadline, self._retries)
+        data = parse_json(response)
+        reported = data.get("ziprerank") if response.status_code == 200 and isinstance(data, dict) else None
+        if isinstance(reported, dict):
+            try:
+                info = ServerInfo.from_json(reported)
+            except WireError as error:
+                raise RemoteError(f"the response of {self.url} cannot be used: {error}") from error
+            self._connection.set_info(info)
+            return info
+        if self._dialect == "ziprerank" or response.status_code not in (200, 404, 405):
+            raise remote_error(self.url, response)
+        return ServerInfo("vllm")
+
+
+def _read(
+    url: str, response: httpx.Response, query: str, pages: Sequence[Page], top_n: int | None, own: bool
+) -> Ranking:
+    try:
+        return read_response(parse_json(response), query, pages, top_n, own)
+    except WireError as error:
+        raise RemoteError(
+            f"the response of {url} cannot be used: {error}: {response.text[:200]!r}", response.status_code
+        ) from error
+
+
+def _candidates(query: str, pages: Sequence[Page], top_n: int | None) -> list[Page]:
+    check_query(query)
+    check_top_n(top_n)
+    return check_pages(pages)
+
+
+def _checked(keep_ratio: float | None) -> float | None:
+    return None if keep_ratio is None else CallOptions(keep_ratio=keep_ratio).keep_ratio

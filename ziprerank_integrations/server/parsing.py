@@ -1,0 +1,212 @@
+"""JSON or a form → RankRequest. Paths on the server are never read, and URLs only if that is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ziprerank_integrations.errors import PageAccessError, PageError, PageTooLargeError
+from ziprerank_integrations.pages import decode
+from ziprerank_integrations.pages.origins import ImageBytes, Origin, Url, from_base64, from_data_uri
+from ziprerank_integrations.pages.pdf import is_pdf
+from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.server.api_error import ApiError, logger
+from ziprerank_integrations.server.queue import Abandoned, Slot
+from ziprerank_integrations.server.request_page import RenderedImage, RequestPage
+from ziprerank_integrations.server.settings import ServerSettings
+from ziprerank_integrations.types import Page, Ranking
+from ziprerank_integrations.wire.request import (
+    WireDocument,
+    read_keep_ratio,
+    read_query,
+    read_request,
+    read_top_n,
+)
+from ziprerank_integrations.wire.response import write_response
+
+# The header of an icon does not limit the image inside, and a TGA file has no signature.
+_FORMATS = tuple(name for name in decode.FORMATS if name not in ("ICO", "ICNS", "TGA"))
+_FETCH_SECONDS = 20.0  # for one URL
+
+
+@dataclass(frozen=True)
+class RankRequest:
+    """A parsed request.
+
+    Attributes:
+        query: The question.
+        pages: The candidates. A document that repeats another has the same page.
+        request_pages: The origins of the distinct pages.
+        top_n: How many results to return; None returns all.
+        keep_ratio: Share of visual tokens that stays; None is the server's own.
+        sizes: The size rule by which the client has rendered pages; None if it has rendered none.
+        write: Returns the response's JSON, from a ranking and the response's id.
+    """
+
+    query: str
+    pages: list[Page]
+    request_pages: list[RequestPage]
+    top_n: int | None
+    keep_ratio: float | None
+    sizes: Sizes | None
+    write: Callable[[Ranking, str], dict[str, Any]]
+
+
+def from_json(data: Any, slot: Slot, settings: ServerSettings) -> RankRequest:
+    """Read a request to rank documents. Blocking: it decodes base64, and fetches URLs where that is allowed.
+
+    Raises:
+        ApiError: If a limit is exceeded.
+        WireError: If it is not a valid request.
+        PageError: If a document is not a page.
+    """
+    request = read_request(data)
+    _check_query(request.query, settings)
+    if len(request.documents) > settings.max_documents:
+        message = f"{len(request.documents):,} documents are more than {settings.max_documents:,}"
+        raise ApiError(422, "too_many_documents", message)
+    pages: list[Page] = []
+    request_pages: list[RequestPage] = []
+    fetched = 0
+    for index, document in enumerate(request.documents):
+        if document.same_as is not None:
+            pages.append(pages[document.same_as])
+            continue
+        if slot.ended.is_set():
+            raise Abandoned
+        try:
+            origin = _origin(document, index, settings)
+        except PageError as error:
+            raise error.at(index) from error
+        if document.image is not None and _is_url(document.image) and isinstance(origin, ImageBytes):
+            # Fetched bytes take as much memory as sent ones, so the same limit applies to them.
+            fetched += len(origin.data)
+            if fetched > settings.max_body_bytes:
+                message = f"the images behind URLs have more than {settings.max_body_bytes:,} bytes"
+                raise ApiError(422, "images_too_large", message, index=index)
+        request_pages.append(RequestPage(origin, slot.ended, index))
+        pages.append(Page(request_pages[-1]))
+    documents = [document.to_json() for document in request.documents] if request.return_documents else None
+
+    def write(ranking: Ranking, name: str) -> dict[str, Any]:
+        return write_response(ranking, name, evidence=request.return_evidence, documents=documents)
+
+    return RankRequest(
+        request.query, pages, request_pages, request.top_n, request.keep_ratio, request.sizes, write
+    )
+
+
+def from_form(
+    fields: Mapping[str, str], files: Mapping[str, bytes], slot: Slot, settings: ServerSettings
+) -> RankRequest:
+    """Read a request to rank the pages of a PDF. Blocking: it opens the file.
+
+    Raises:
+        ApiError: If a field is missing, a limit is exceeded,
+            or the file is not a readable PDF with these pages.
+        WireError: If a field is out of its range.
+    """
+    if "file" not in files:
+        raise ApiError(422, "invalid_request", "the form must have a PDF as its field file")
+    if "query" not in fields:
+        raise ApiError(422, "invalid_query", "the form must have a question as its field query")
+    query = read_query(fields["query"])
+    _check_query(query, settings)
+    selection = fields.get("pages")
+    try:
+        origins = [page.origin for page in Page.from_pdf(files["file"], pages=selection, name="the PDF")]
+    except PageError as error:
+        raise ApiError(422, "bad_pdf", str(error), reason=error.reason) from error
+    except ValueError as error:
+        raise ApiError(422, "invalid_request", str(error)) from error
+    if len(origins) > settings.max_pdf_pages:
+        limit = f"{len(origins):,} pages are more than {settings.max_pdf_pages:,}"
+        raise ApiError(422, "too_many_pages", f"{limit}; select some with pages=1-20")
+    request_pages = [RequestPage(origin, slot.ended) for origin in origins]
+
+    def write(ranking: Ranking, name: str) -> dict[str, Any]:
+        response = write_response(ranking, name)
+        for result, item in zip(response["results"], ranking, strict=True):
+            result["page"] = item.page.number
+        return response
+
+    return RankRequest(
+        query,
+        [Page(page) for page in request_pages],
+        request_pages,
+        read_top_n(_number(int, "top_n", fields)),
+        read_keep_ratio(_number(float, "keep_ratio", fields)),
+        None,
+        write,
+    )
+
+
+def _number(parse: Callable[[str], Any], name: str, fields: Mapping[str, str]) -> Any:
+    try:
+        return None if name not in fields else parse(fields[name])
+    except ValueError as error:
+        raise ApiError(422, "invalid_request", f"{name} must be a number") from error
+
+
+def _check_query(query: str, settings: ServerSettings) -> None:
+    if len(query) > settings.max_query_chars:
+        limit = f"at most {settings.max_query_chars:,} are allowed"
+        raise ApiError(422, "invalid_query", f"the query has {len(query):,} characters; {limit}")
+
+
+def _origin(document: WireDocument, index: int, settings: ServerSettings) -> Origin:
+    """Return the origin of a document's page. It must not repeat another document.
+
+    Raises:
+        PageError: If it is not an image, or cannot be fetched.
+        PageAccessError: If it is a URL, and URLs are not allowed or its address is private.
+        ApiError: If it is too large.
+    """
+    label = f"document {index}"
+    if document.text is not None:
+        if len(document.text) > settings.max_text_chars:
+            reason = f"{len(document.text):,} characters are more than {settings.max_text_chars:,}"
+            raise ApiError(422, "text_too_long", f"{label}: {reason}", index=index, reason=reason)
+        return Page.from_text(document.text, name=label).origin
+    data = _image_bytes(document.image if document.image is not None else "", label, settings)
+    try:
+        decode.check_header(data, label, formats=_FORMATS, max_pixels=settings.max_image_pixels)
+    except PageTooLargeError as error:
+        raise ApiError(422, "image_too_large", str(error), index=index, reason=error.reason) from error
+    except PageError as error:
+        hint = "; /v1/rerank/pdf ranks the pages of a PDF" if is_pdf(data) else ""
+        raise PageError(label, error.reason + hint) from error
+    if document.drawn_from is not None:
+        return RenderedImage(data, label, document.drawn_from)
+    return ImageBytes(data, label)
+
+
+def _is_url(image: str) -> bool:
+    return image[:8].lower().startswith(("http://", "https://"))
+
+
+def _image_bytes(image: str, label: str, settings: ServerSettings) -> bytes:
+    try:
+        if image[:5].lower() == "data:":
+            return from_data_uri(image)
+        if _is_url(image):
+            page = Page.from_url(
+                image,
+                allow_urls=settings.allow_urls,
+                max_bytes=settings.max_body_bytes,
+                timeout=_FETCH_SECONDS,
+            )
+            return cast(Url, page.origin).encoded()
+    except PageAccessError as error:
+        if not settings.allow_urls:
+            raise PageAccessError(label, error.reason) from error
+        # How a name resolves inside the server's network must not leave it.
+        logger.warning("not fetched: %s", error)
+        raise PageAccessError(label, "the address is not public") from error
+    except PageError as error:
+        raise PageError(label, error.reason) from error
+    data = from_base64(image)
+    if data is None:
+        raise PageError(label, "the image is neither a data URI, nor base64, nor an http or https URL")
+    return data

@@ -1,0 +1,283 @@
+"""JSON ↔ types: a request for a ranking on the wire, for client and server.
+
+The shape is the one that Jina, Cohere v2 and vLLM share; fields of our own are optional on both sides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ziprerank_integrations.errors import ZipRerankError
+from ziprerank_integrations.pages.sizes import Sizes
+
+# Of a page that is rendered, in any unit; outside of this range a size rule would overflow.
+_MIN_SIDE, _MAX_SIDE = 1e-3, 1e6
+_MAX_PIXELS = 2**32
+
+
+class WireError(ZipRerankError, ValueError):
+    """JSON that is neither a valid request nor a valid response.
+
+    Args:
+        message: What is wrong.
+        code: A stable name for the kind of error.
+        index: The index of the document that caused the error; None if none did.
+    """
+
+    def __init__(self, message: str, code: str = "invalid_request", index: int | None = None) -> None:
+        self.code = code
+        self.index = index
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class WireDocument:
+    """A document of a request; exactly one of the first three attributes is set.
+
+    Attributes:
+        text: Text, to be rendered as a page.
+        image: A data URI, base64, or a URL.
+        same_as: The index of an earlier document that this one repeats.
+        drawn_from: ``(height, width, scalable)`` of the page that the image was rendered from, where the
+            client has already rendered it at its final size; see `SizeRule`.
+    """
+
+    text: str | None = None
+    image: str | None = None
+    same_as: int | None = None
+    drawn_from: tuple[float, float, bool] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document as JSON types."""
+        data: dict[str, Any] = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) is not None
+        }
+        if self.drawn_from is not None:
+            data["drawn_from"] = list(self.drawn_from)
+        return data
+
+
+@dataclass(frozen=True)
+class WireRequest:
+    """A request for a ranking.
+
+    Attributes:
+        query: The question.
+        documents: The candidates.
+        top_n: How many results to return; None returns all.
+        return_documents: Whether results repeat their documents.
+        return_evidence: Whether results report which visual tokens the model saw.
+        keep_ratio: Share of visual tokens that stays; None uses the server's own.
+        sizes: The size rule by which the client rendered pages; None if it rendered none.
+    """
+
+    query: str
+    documents: tuple[WireDocument, ...]
+    top_n: int | None = None
+    return_documents: bool = False
+    return_evidence: bool = False
+    keep_ratio: float | None = None
+    sizes: Sizes | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as JSON types."""
+        return {
+            "query": self.query,
+            "documents": [document.to_json() for document in self.documents],
+            "return_documents": self.return_documents,
+            "return_evidence": self.return_evidence,
+            **({} if self.top_n is None else {"top_n": self.top_n}),
+            **({} if self.keep_ratio is None else {"keep_ratio": self.keep_ratio}),
+            **({} if self.sizes is None else {"sizes": write_sizes(self.sizes)}),
+        }
+
+    def to_bytes(self) -> bytes:
+        """Return the request as encoded JSON.
+
+        Documents are encoded one by one: a single call of json would hold the interpreter lock, and block an
+        event loop in another thread, for all pages together.
+        """
+        rest = replace(self, documents=()).to_json()
+        del rest["documents"]
+        head = json.dumps(rest).encode()
+        documents = b", ".join(json.dumps(document.to_json()).encode() for document in self.documents)
+        return head.removesuffix(b"}") + b', "documents": [' + documents + b"]}"
+
+
+def read_request(data: Any) -> WireRequest:
+    """Read a request from JSON types. Unknown fields are ignored, as by the servers of the same API.
+
+    Raises:
+        WireError: If it is not a valid request; ``index`` names the document that caused the error.
+    """
+    if not isinstance(data, dict):
+        raise WireError("the body must be a JSON object")
+    documents = data.get("documents")
+    if isinstance(documents, dict) and isinstance(documents.get("content"), list):
+        # vLLM's clients send several images in one object, one part per document.
+        documents = [{"content": [part]} for part in documents["content"]]
+    if not isinstance(documents, list):
+        raise WireError("documents must be a list")
+    return WireRequest(
+        query=read_query(data.get("query")),
+        documents=tuple(_document(document, index) for index, document in enumerate(documents)),
+        top_n=read_top_n(data.get("top_n")),
+        return_documents=_flag(data, "return_documents"),
+        return_evidence=_flag(data, "return_evidence"),
+        keep_ratio=read_keep_ratio(data.get("keep_ratio")),
+        sizes=read_sizes(data.get("sizes")),
+    )
+
+
+def read_top_n(value: Any) -> int | None:
+    """Read a number of results; null and 0, which vLLM's clients send, mean all.
+
+    Raises:
+        WireError: If it is not an integer from 0.
+    """
+    if value is None or (value == 0 and isinstance(value, int) and not isinstance(value, bool)):
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise WireError("top_n must be an integer from 1")
+    return value
+
+
+def read_keep_ratio(value: Any) -> float | None:
+    """Read a share of visual tokens; null means the server's own.
+
+    Raises:
+        WireError: If it is outside (0, 1].
+    """
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 1:
+        raise WireError("keep_ratio must be a number in (0, 1]")
+    return float(value)
+
+
+def read_query(value: Any) -> str:
+    """Read a question: a string, or an object with ``text``.
+
+    Raises:
+        WireError: If it is neither, blank, or not encodable as UTF-8.
+    """
+    if isinstance(value, dict) and isinstance(value.get("text"), str) and "image" not in value:
+        value = value["text"]
+    if not isinstance(value, str):
+        raise WireError("query must be a string", "invalid_query")
+    if not value.strip():
+        raise WireError("query is blank", "invalid_query")
+    if not _encodable(value):
+        raise WireError("query contains unpaired surrogates, which are not characters", "invalid_query")
+    return value
+
+
+def _flag(data: Mapping[str, Any], name: str) -> bool:
+    value = data.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise WireError(f"{name} must be true or false")
+    return value is True
+
+
+def _document(data: Any, index: int) -> WireDocument:
+    if isinstance(data, str):
+        is_image = data[:11].lower() == "data:image/"
+        return _checked(WireDocument(image=data) if is_image else WireDocument(text=data), index)
+    if not isinstance(data, dict):
+        raise _bad(index, "must be a string or an object")
+    if "content" in data:
+        return _checked(_content(data["content"], index), index)
+    names = [name for name in ("text", "image", "same_as") if data.get(name) is not None]
+    if len(names) != 1:
+        raise _bad(index, 'must have exactly one of "text", "image" and "content"')
+    if names == ["same_as"]:
+        earlier = data["same_as"]
+        if not isinstance(earlier, int) or isinstance(earlier, bool) or not 0 <= earlier < index:
+            raise _bad(index, "same_as must be the index of an earlier document")
+        return WireDocument(same_as=earlier)
+    value = data[names[0]]
+    if not isinstance(value, str):
+        raise _bad(index, f"{names[0]} must be a string")
+    if names == ["text"]:
+        return _checked(WireDocument(text=value), index)
+    return _checked(WireDocument(image=value, drawn_from=_drawn_from(data, index)), index)
+
+
+def _content(parts: Any, index: int) -> WireDocument:
+    if not isinstance(parts, list):
+        raise _bad(index, "content must be a list")
+    texts: list[str] = []
+    images: list[str] = []
+    for part in parts:
+        type_ = part.get("type") if isinstance(part, dict) else None
+        value = part.get(type_) if isinstance(type_, str) else None
+        if type_ == "image_url" and isinstance(value, dict):
+            value = value.get("url")
+        if type_ not in ("text", "image_url") or not isinstance(value, str):
+            raise _bad(index, 'the parts of content must be of type "text" or "image_url"')
+        (texts if type_ == "text" else images).append(value)
+    if len(images) == 1 and not texts:
+        return WireDocument(image=images[0])
+    if texts and not images:
+        return WireDocument(text="\n".join(texts))
+    raise _bad(index, "content must be one image, or text; a document is one page")
+
+
+def _drawn_from(data: Mapping[str, Any], index: int) -> tuple[float, float, bool] | None:
+    value = data.get("drawn_from")
+    if value is None:
+        return None
+    if isinstance(value, list) and len(value) == 3 and isinstance(value[2], bool):
+        sides = [side for side in value[:2] if isinstance(side, (int, float)) and not isinstance(side, bool)]
+        if len(sides) == 2 and all(_MIN_SIDE <= side <= _MAX_SIDE for side in sides):
+            return sides[0], sides[1], value[2]
+    raise _bad(index, "drawn_from must be [height, width, scalable]")
+
+
+def _checked(document: WireDocument, index: int) -> WireDocument:
+    if document.text is not None:
+        if not document.text.strip():
+            raise _bad(index, "the text is blank")
+        if not _encodable(document.text):
+            raise _bad(index, "the text contains unpaired surrogates, which are not characters")
+    if document.image is not None and not _encodable(document.image):
+        raise _bad(index, "the image is neither a data URI, nor base64, nor a URL")
+    return document
+
+
+def _bad(index: int, reason: str) -> WireError:
+    return WireError(f"document {index}: {reason}", "bad_document", index)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def write_sizes(sizes: Sizes | None) -> dict[str, int] | None:
+    """Return a size rule as JSON types."""
+    return None if sizes is None else dict(vars(sizes))
+
+
+def read_sizes(data: Any) -> Sizes | None:
+    """Read a size rule; null means None.
+
+    Raises:
+        WireError: If it is not a size rule.
+    """
+    if data is None:
+        return None
+    names = [field.name for field in fields(Sizes)]
+    if not isinstance(data, dict) or not all(
+        type(data.get(name)) is int and 0 < data[name] <= _MAX_PIXELS for name in names
+    ):
+        raise WireError(f"sizes must be an object of the integers {', '.join(names)}")
+    return Sizes(**{name: data[name] for name in names})
