@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ziprerank_integrations.engine.engine import Engine
@@ -49,6 +49,9 @@ class ZipReranker(Closing):
         stride: How far the window moves towards the head of a longer list, in [1, window).
         max_side: Longest edge in pixels at which pages enter the model, a multiple of 32; None is the
             checkpoint's own (1024 for the published one).
+        scorer: How the checkpoint ranks: ``"listwise"``, ``"pointwise"``, or a mapping that replaces the key
+            ``ziprerank`` of its ``config.json``, for example ``{"scorer": "pointwise", "order":
+            "vision-first"}``; None is what the checkpoint's files say.
         device: ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``; None is the first available of
             cuda, mps and cpu.
         dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; None is bfloat16 on a GPU and
@@ -78,6 +81,7 @@ class ZipReranker(Closing):
         window: int = _CALL.window,
         stride: int = _CALL.stride,
         max_side: int | None = _CALL.max_side,
+        scorer: str | Mapping[str, Any] | None = _ENGINE.scorer,
         device: str | torch.device | None = _ENGINE.device,
         dtype: str | torch.dtype | None = _ENGINE.dtype,
         attention: Attention = _ENGINE.attention,

@@ -5,7 +5,9 @@ Standard library only.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from os import fspath
 from typing import Any, Literal
@@ -74,6 +76,7 @@ class EngineOptions:
     """
 
     model: str = DEFAULT_MODEL
+    scorer: str | None = None
     device: str | None = None
     dtype: str | None = None
     attention: Attention = "auto"
@@ -87,6 +90,7 @@ class EngineOptions:
         # Paths and torch's devices and dtypes become text, so that equal configurations are equal.
         for name, to_text in (
             ("model", fspath),
+            ("scorer", _scorer_text),
             ("device", str),
             ("dtype", _dtype_name),
             ("cache_dir", fspath),
@@ -102,6 +106,13 @@ class EngineOptions:
         choice("attention", self.attention, ("auto", "sdpa", "flash", "eager"))
         integer("cache_bytes", self.cache_bytes, 0)
         integer("max_image_pixels", self.max_image_pixels, 1)
+
+
+def _scorer_text(value: Any) -> str:
+    """Return a scorer's name, or its keys as JSON."""
+    if not isinstance(value, (str, Mapping)):
+        raise ValueError(f"scorer={value!r} is neither a scorer's name nor a mapping of its keys")
+    return value if isinstance(value, str) else json.dumps(dict(value), sort_keys=True)
 
 
 def _dtype_name(value: Any) -> str:

@@ -38,6 +38,11 @@ def softmax(logits: Sequence[float]) -> list[float]:
     return decreasing(weight / total for weight in weights)
 
 
+def absolute(logits: Sequence[float]) -> list[float]:
+    """Return strictly decreasing scores of logits in ranking order: a sigmoid of each."""
+    return decreasing(1 / (1 + math.exp(-logit)) if logit > -700 else 0.0 for logit in logits)
+
+
 def extend(scores: Sequence[float], count: int) -> list[float]:
     """Return ``scores`` followed by ``count`` lower ones, for pages that could not be scored.
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload, runtime_checkable
 
 from ziprerank_integrations.pages.page import Page
 
@@ -121,6 +121,7 @@ class Ranking(Sequence[RankedPage]):
         model: The name of the model.
         usage: What it cost; None where a remote server does not report it.
         max_side: The longest edge in pixels at which pages entered the model, where that is known.
+        scale: Whether a score is relative to the other pages of the call, or an absolute one of the page.
     """
 
     items: tuple[RankedPage, ...]
@@ -128,6 +129,7 @@ class Ranking(Sequence[RankedPage]):
     model: str
     usage: Usage | None = field(default=None, compare=False)
     max_side: int | None = None
+    scale: Literal["relative", "absolute"] = "relative"
 
     def __len__(self) -> int:
         return len(self.items)

@@ -37,6 +37,7 @@ VALUES: dict[str, Any] = {
     "stride": [1, 5],
     "max_side": [256, 1024],
     "device": [ComponentDevice.from_str("cpu"), ComponentDevice.from_str("cuda:1")],
+    "scorer": ["listwise", {"scorer": "pointwise", "order": "vision-first", "exit": 2}],
     "dtype": ["float32", "bfloat16"],
     "attention": ["eager", "sdpa"],
     "revision": ["main"],

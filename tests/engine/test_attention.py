@@ -9,7 +9,7 @@ from ziprerank_integrations.engine.attention import attend, choose
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize(("length", "total"), [(5, 5), (1, 7), (3, 8)])
+@pytest.mark.parametrize(("length", "total"), [(5, 5), (1, 7), (3, 8), (3, 40)])
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_sdpa_equals_eager(length: int, total: int, groups: int, causal: bool) -> None:
     generator = torch.Generator().manual_seed(length * total)

@@ -15,7 +15,7 @@ from ziprerank_integrations.engine.encoder import batch_size
 from ziprerank_integrations.engine.engine import Engine
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.model_runner import ModelRunner
-from ziprerank_integrations.options import EngineOptions
+from ziprerank_integrations.options import CallOptions, EngineOptions
 
 
 def load(folder: Path, cache_bytes: int = 2**30) -> ModelRunner:
@@ -25,7 +25,10 @@ def load(folder: Path, cache_bytes: int = 2**30) -> ModelRunner:
 def encode(runner: ModelRunner, pages: dict[str, Page]) -> dict[str, PageFeatures]:
     with closing(runner.encoder.prefetcher(runner.checkpoint.config.sizes())) as prefetcher:
         prefetcher.submit(pages)
-        outcomes = runner.encoder.encode(pages, prefetcher, StageTimer(), lambda: None, stop_on_error=True)
+        scorer = runner.scorer(CallOptions())
+        outcomes = runner.encoder.encode(
+            pages, scorer, prefetcher, StageTimer(), lambda: None, stop_on_error=True
+        )
     return {key: value for key, value in outcomes.items() if isinstance(value, PageFeatures)}
 
 

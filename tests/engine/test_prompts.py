@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import picture
 from tests.helpers import naive
 from ziprerank_integrations import Page, ZipReranker
-from ziprerank_integrations.engine.prompts import LETTERS, listwise
+from ziprerank_integrations.engine.prompts import LETTERS, listwise, pointwise, pointwise_head
 
 AWKWARD = [
     "<|image_pad|>",
@@ -53,3 +53,23 @@ def test_awkward_queries_rank(small: ZipReranker, query: str, interaction: str) 
 def test_over_4096_tokens_is_refused(small: ZipReranker) -> None:
     with pytest.raises(ValueError, match="4,096"):
         small.rerank("revenue 2023 " * 3000, [Page.from_image(picture(0))])
+
+
+HEAD = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the "
+    'Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
+    "<|im_start|>user\n<Instruct>: "
+)
+TAIL = "<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_the_pointwise_prompt_with_the_query_first() -> None:
+    prompt = pointwise("who?", "find it", page_first=False)
+    assert "".join(prompt.head) == f"{HEAD}find it<Query>:who?\n<Document>:"
+    assert "".join(prompt.tail) == TAIL
+
+
+def test_the_pointwise_prompt_with_the_page_first() -> None:
+    prompt = pointwise("who?", "find it", page_first=True)
+    assert "".join(prompt.head) == "".join(pointwise_head("find it")) == f"{HEAD}find it<Document>:"
+    assert "".join(prompt.tail) == f"\n<Query>:who?{TAIL}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ziprerank_integrations.scores import FLOOR, STEP, decreasing, extend, softmax
+from ziprerank_integrations.scores import FLOOR, STEP, absolute, decreasing, extend, softmax
 
 
 @given(st.lists(st.floats(-1e4, 1e4), max_size=200))
@@ -35,3 +35,9 @@ def test_decreasing_lowers_ties_and_keeps_what_decreases() -> None:
 
 def test_softmax_of_two_logits() -> None:
     assert softmax([1.0, 0.0]) == pytest.approx([math.e / (1 + math.e), 1 / (1 + math.e)], rel=1e-12)
+
+
+def test_absolute_scores_never_tie() -> None:
+    scores = absolute([800.0, 60.0, 59.9, 0.0, -60.0, -800.0, -900.0])
+    assert scores[3] == 0.5 and scores[0] == 1.0
+    assert all(a > b > 0 for a, b in itertools.pairwise(scores))

@@ -28,7 +28,7 @@ def test_training_and_inference_compute_the_same_logits(
     config = checkpoint_config.read(untied)
     model: Any = Qwen3VLForRanking.from_pretrained(untied, dtype=torch.float32).eval()
     encoder = TextEncoder(AutoTokenizer.from_pretrained(untied), model.config.image_token_id)
-    model.prepare(config, ListwiseScorer.answer_tokens(encoder), interaction=interaction)
+    model.prepare(config, ListwiseScorer.answer_tokens(encoder, config), interaction=interaction)
     examples = records.read(stage2_data(tmp_path), 2)
     samples = Samples(examples, encoder, config, keep_ratios=[keep_ratio], shuffle=False)
     reranker = ZipReranker(untied, keep_ratio=keep_ratio, interaction=interaction)

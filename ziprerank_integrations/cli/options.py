@@ -24,6 +24,7 @@ RANK, SERVE, EVAL = "rank", "serve", "eval"
 _ALL = (RANK, SERVE, EVAL)
 # By field: the class that defines it, the commands that have the option, and its help text.
 _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
+    "scorer": (EngineOptions, _ALL, "listwise or pointwise. Default: what the checkpoint's files say."),
     "device": (EngineOptions, _ALL, "cuda, cuda:1, mps or cpu. Default: the best available."),
     "keep_ratio": (CallOptions, _ALL, "Share of visual tokens that are kept, in (0, 1]."),
     "interaction": (CallOptions, (RANK,), "Text that pruning compares visual tokens with"),

@@ -84,6 +84,9 @@ class AdapterSettings(BaseModel):
     max_side: int | None = Field(
         _CALL.max_side, description="Longest edge in pixels; None is the checkpoint's own."
     )
+    scorer: str | dict[str, Any] | None = Field(
+        _ENGINE.scorer, description="'listwise', 'pointwise' or its keys; None is the checkpoint's own."
+    )
     device: str | None = Field(
         _ENGINE.device, description="'cuda', 'cuda:1', 'mps', 'cpu'; None is the best available."
     )

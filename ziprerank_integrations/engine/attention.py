@@ -69,6 +69,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
         k, v, grouped = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1), False
     if not causal or length == 1:
         out = F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
+    elif length < total // 4:
+        # Few queries after a long prefix: a mask of L x S is smaller than the square.
+        mask = torch.ones(length, total, dtype=torch.bool, device=q.device).tril(total - length)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
     else:
         # torch aligns is_causal top-left. Zero queries for the prefix make the matrix square; a mask of L x S
         # would work too, but takes the memory that the fused kernels save.

@@ -19,14 +19,17 @@ from ziprerank_integrations.engine.prefetch import Prefetcher
 from ziprerank_integrations.errors import EngineError, PageError
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.pages import pdf
-from ziprerank_integrations.scores import extend
+from ziprerank_integrations.pages.sizes import NO_LIMIT
+from ziprerank_integrations.scores import absolute, extend
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ziprerank_integrations.engine.features import PageFeatures
-    from ziprerank_integrations.engine.scorers.base import Scored
+    from ziprerank_integrations.engine.scorers.base import PageState, Scored
+
+
+_BLOCK = 64  # pages scored alone that are held at a time
 
 
 class _Unreadable(Exception):
@@ -65,10 +68,12 @@ class Call:
         self._model = model
         self._scorer = runner.scorer(options)
         self._sizes = runner.checkpoint.config.sizes(options.max_side)
-        self._prefetcher = runner.encoder.prefetcher(self._sizes) if prefetcher is None else prefetcher
+        self._prefetcher = (
+            runner.encoder.prefetcher(self._sizes, self._scorer.state) if prefetcher is None else prefetcher
+        )
         self._timer = StageTimer()
         self._keys: dict[int, str] = {}
-        self._held: dict[str, PageFeatures] = {}
+        self._held: dict[str, PageState] = {}
         self._failed: dict[int, PageError] = {}
         self._scored: dict[tuple[int, ...], Scored] = {}
         self._evidence: dict[int, Evidence] = {}
@@ -89,9 +94,14 @@ class Call:
         with pdf.session(), closing(self._prefetcher), self._bar:
             self._runner.check(self._query)
             self._compute_keys()
-            slid, readable = self._slide()
-        order = [readable[position] for position in slid.order]
-        logits = {readable[position]: logit for position, logit in enumerate(slid.logits)}
+            if self._scorer.max_pages is None:
+                order, logits = self._score_alone()
+                scores = absolute([logits[index] for index in order])
+            else:
+                slid, readable = self._slide(self._scorer.max_pages)
+                order = [readable[position] for position in slid.order]
+                logits = {readable[position]: logit for position, logit in enumerate(slid.logits)}
+                scores = slid.scores
         failed = sorted(self._failed)
         items = tuple(
             RankedPage(
@@ -104,11 +114,18 @@ class Call:
                 evidence=self._evidence.get(index),
             )
             for rank, (index, score) in enumerate(
-                zip([*order, *failed], extend(slid.scores, len(failed)), strict=True), 1
+                zip([*order, *failed], extend(scores, len(failed)), strict=True), 1
             )
         )
         total = (time.perf_counter() - begin) * 1e3
-        return Ranking(items[:top_n], self._query, self._model, self._usage(total), self._sizes.max_side)
+        return Ranking(
+            items[:top_n],
+            self._query,
+            self._model,
+            self._usage(total),
+            self._sizes.max_side if self._sizes.max_side < NO_LIMIT else None,
+            self._scorer.scale,
+        )
 
     def explain(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """Return the similarity map of the first page, (rows, columns) float32 in [-1, 1].
@@ -136,7 +153,9 @@ class Call:
     def _compute_keys(self) -> None:
         """Compute the cache keys, which reads the files: a missing file is found before anything runs."""
         begin = time.perf_counter()
-        keys = cache_keys(self._pages, self._sizes, stop_on_error=self._options.on_error == "raise")
+        keys = cache_keys(
+            self._pages, self._sizes, self._scorer.state, stop_on_error=self._options.on_error == "raise"
+        )
         for index, key in enumerate(keys):
             if isinstance(key, PageError):
                 self._fail({index: key})
@@ -151,10 +170,35 @@ class Call:
             raise failed[min(failed)]
         self._failed.update(failed)
 
-    def _slide(self) -> tuple[windows.WindowedRanking, list[int]]:
+    def _score_alone(self) -> tuple[list[int], dict[int, float]]:
+        """Score each page alone, equal pages once; return the readable ones, best first, and their logits."""
+        first: dict[str, int] = {}
+        for index, key in self._keys.items():
+            first.setdefault(key, index)
+        distinct = list(first.values())
+        blocks = [distinct[start : start + _BLOCK] for start in range(0, len(distinct), _BLOCK)]
+        scored: dict[int, float] = {}
+        for block, upcoming in zip(blocks, [*blocks[1:], []], strict=True):
+            while indices := [index for index in block if index not in self._failed]:
+                try:
+                    scored.update(zip(indices, self._score(indices, upcoming), strict=True))
+                    break
+                except _Unreadable:
+                    continue
+        logits: dict[int, float] = {}
+        for index, key in self._keys.items():
+            if first[key] in scored:
+                logits[index] = scored[first[key]]
+                if first[key] in self._evidence:
+                    self._evidence[index] = self._evidence[first[key]]
+            elif index not in self._failed:
+                self._failed[index] = self._failed[first[key]].at(index)
+        # sorted() is stable: ties keep the earlier page first.
+        return sorted(logits, key=lambda index: -logits[index]), logits
+
+    def _slide(self, limit: int) -> tuple[windows.WindowedRanking, list[int]]:
         """Slide over the pages that can be read; start again whenever one turns out to be unreadable."""
-        limit = self._scorer.max_pages
-        window = len(self._pages) if limit is None else min(limit, self._options.window)
+        window = min(limit, self._options.window)
         stride = min(self._options.stride, max(1, window - 1))
         while True:
             readable = [index for index in range(len(self._pages)) if index not in self._failed]
@@ -207,14 +251,14 @@ class Call:
             self._evidence.update(zip(indices, scored.evidence, strict=True))
         return scored.logits
 
-    def _features(self, indices: list[int], upcoming: Sequence[int] = ()) -> list[PageFeatures]:
+    def _features(self, indices: list[int], upcoming: Sequence[int] = ()) -> list[PageState]:
         """Return the features of a window's pages: held from the last window, cached, or encoded now.
 
         The ``upcoming`` pages are rendered meanwhile.
         """
         cache = self._runner.cache
         keys = {index: self._keys[index] for index in indices}
-        ready: dict[str, PageFeatures] = {}
+        ready: dict[str, PageState] = {}
         missing: dict[str, Page] = {}
         for index, key in keys.items():
             if key in ready or key in missing:
@@ -231,12 +275,15 @@ class Call:
                 self._prefetcher.discard(key)
             else:
                 missing[key] = self._pages[index]
-        next_pages = {self._keys[index]: self._pages[index] for index in upcoming}
+        next_pages = {
+            self._keys[index]: self._pages[index] for index in upcoming if index not in self._failed
+        }
         self._prefetcher.submit(
             missing | {key: page for key, page in next_pages.items() if key not in ready and key not in cache}
         )
         encoded = self._runner.encoder.encode(
             missing,
+            self._scorer,
             self._prefetcher,
             self._timer,
             self._bar.update,

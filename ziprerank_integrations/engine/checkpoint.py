@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ziprerank_integrations.engine.attention import Kernel, choose
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
-from ziprerank_integrations.engine.qwen3vl import LanguageModel, VisionTower
+from ziprerank_integrations.engine.qwen3vl import KeyValues, LanguageModel, VisionTower
 from ziprerank_integrations.engine.scorers import scorer_class
 from ziprerank_integrations.engine.scorers.base import Scorer
 from ziprerank_integrations.engine.tokenizer import TextEncoder
@@ -34,6 +34,7 @@ class Checkpoint:
         scorer: The class of its scorer.
         answers: (A, D) float32, the output layer's rows of the scorer's answer tokens.
         vision_marks: Ids of the tokens that open and close an image.
+        heads: By text, the keys and values of text that precedes every page; filled by the scorer.
     """
 
     config: CheckpointConfig
@@ -44,7 +45,8 @@ class Checkpoint:
     text: TextEncoder
     scorer: type[Scorer]
     answers: Tensor
-    vision_marks: frozenset[int]
+    vision_marks: tuple[int, int]
+    heads: dict[str, list[KeyValues]] = field(default_factory=dict)
 
 
 def pick_device(device: str | None) -> torch.device:
@@ -83,7 +85,7 @@ def load(config: CheckpointConfig, device: str | None, dtype: str | None, attent
         EngineError: If the device's memory is not enough.
         ValueError: If the device or the attention is not available.
     """
-    from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+    from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     target = pick_device(device)
     if dtype is None:
@@ -102,8 +104,12 @@ def load(config: CheckpointConfig, device: str | None, dtype: str | None, attent
         raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {one_line(error)[:300]}") from error
     try:
         with _no_progress():
+            model_config: Any = Qwen3VLConfig.from_pretrained(folder, local_files_only=True)
+            if config.pointwise is not None:  # layers above are not loaded
+                model_config.text_config.num_hidden_layers = config.pointwise.layers
             loaded: Any = Qwen3VLForConditionalGeneration.from_pretrained(
                 folder,
+                config=model_config,
                 dtype=weight_dtype,
                 use_safetensors=True,
                 local_files_only=True,
@@ -157,8 +163,8 @@ def assemble(core: Any, head: Tensor, tokenizer: Any, config: CheckpointConfig, 
         language=LanguageModel(core.language_model, kernel),
         text=text,
         scorer=scorer,
-        answers=head[scorer.answer_tokens(text)].float().to(weight.device),
-        vision_marks=frozenset(map(int, marks)),
+        answers=head[scorer.answer_tokens(text, config)].float().to(weight.device),
+        vision_marks=(int(marks[0]), int(marks[1])),
     )
 
 

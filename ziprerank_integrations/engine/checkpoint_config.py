@@ -10,17 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ziprerank_integrations.engine import pointwise_config
+from ziprerank_integrations.engine.pointwise_config import PointwiseConfig
 from ziprerank_integrations.engine.scorers import SCORERS
 from ziprerank_integrations.errors import CheckpointError, one_line, require
 from ziprerank_integrations.options import check_max_side
-from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.pages.sizes import NO_LIMIT, Sizes
 
 TINY = "tiny"
 """The name of the small model that comes with the package."""
 
 _BUNDLED = Path(__file__).parent.parent / "checkpoints" / TINY
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt"]
+_FILES = ["*.json", "*/config.json", "*.safetensors", "*.jinja", "merges.txt"]
+_POINTWISE_PIXELS = (
+    4_096,
+    1_843_200,
+)  # of Qwen3-VL-Reranker and miniReranker, whatever the image processor says
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 logger = logging.getLogger(__name__)
@@ -34,7 +40,8 @@ class CheckpointConfig:
         folder: The checkpoint's folder.
         raw: Its ``config.json``.
         scorer: The name of its scorer, a key of `scorers.SCORERS`.
-        max_side: The longest edge in pixels at which pages enter the model by default.
+        pointwise: How a pointwise checkpoint scores; None for other scorers.
+        max_side: The longest edge in pixels at which pages enter the model by default; None is no limit.
         random_weights: Whether its weights were never trained.
         patch: Side of a ViT patch in pixels.
         merge: Patches per side that are merged into one visual token.
@@ -47,7 +54,8 @@ class CheckpointConfig:
     folder: Path
     raw: dict[str, Any]
     scorer: str
-    max_side: int
+    pointwise: PointwiseConfig | None
+    max_side: int | None
     random_weights: bool
     patch: int
     merge: int
@@ -64,7 +72,7 @@ class CheckpointConfig:
     def sizes(self, max_side: int | None = None) -> Sizes:
         """Return the size rule of a call; ``max_side`` None is the checkpoint's own longest edge."""
         longest = self.max_side if max_side is None else max_side
-        return Sizes(longest, self.factor, self.min_pixels, self.max_pixels)
+        return Sizes(NO_LIMIT if longest is None else longest, self.factor, self.min_pixels, self.max_pixels)
 
 
 def resolve(model: str) -> Path | None:
@@ -83,8 +91,12 @@ def resolve(model: str) -> Path | None:
     raise CheckpointError(f"{model} is neither a folder, nor a hub id (owner/name), nor {TINY!r}")
 
 
-def read(folder: Path) -> CheckpointConfig:
+def read(folder: Path, scorer: str | None = None) -> CheckpointConfig:
     """Read and check a checkpoint's configuration.
+
+    Args:
+        folder: The checkpoint's folder.
+        scorer: The option ``scorer``: a name, or JSON that replaces the key ``ziprerank``.
 
     Raises:
         CheckpointError: If it is not a Qwen3-VL checkpoint with safetensors weights and a tokenizer.
@@ -105,7 +117,8 @@ def read(folder: Path) -> CheckpointConfig:
         )
     if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):
         raise CheckpointError(f"{folder} has no tokenizer (tokenizer.json, or vocab.json and merges.txt)")
-    scorer, max_side, random_weights = _own(folder, config)
+    scorer, pointwise, max_side, random_weights = _own(folder, config, scorer)
+    pixels = _POINTWISE_PIXELS if pointwise is not None else (None, None)
     images = _image_settings(folder)
     size = images["size"] if isinstance(images.get("size"), dict) else {}
     try:
@@ -113,12 +126,13 @@ def read(folder: Path) -> CheckpointConfig:
             folder=folder,
             raw=config,
             scorer=scorer,
+            pointwise=pointwise,
             max_side=max_side,
             random_weights=random_weights,
             patch=int(_first(vision.get("patch_size"), 16)),
             merge=int(_first(vision.get("spatial_merge_size"), 2)),
-            min_pixels=int(_first(images.get("min_pixels"), size.get("shortest_edge"), 65_536)),
-            max_pixels=int(_first(images.get("max_pixels"), size.get("longest_edge"), 16_777_216)),
+            min_pixels=int(_first(pixels[0], images.get("min_pixels"), size.get("shortest_edge"), 65_536)),
+            max_pixels=int(_first(pixels[1], images.get("max_pixels"), size.get("longest_edge"), 16_777_216)),
             mean=_three(_first(images.get("image_mean"), 0.5)),
             std=_three(_first(images.get("image_std"), 0.5)),
         )
@@ -138,21 +152,49 @@ def _three(value: float | list[float]) -> tuple[float, ...]:
     return channels
 
 
-def _own(folder: Path, config: dict[str, Any]) -> tuple[str, int, bool]:
-    own = config.get("ziprerank", {})
-    if not isinstance(own, dict):
+def _own(
+    folder: Path, config: dict[str, Any], option: str | None
+) -> tuple[str, PointwiseConfig | None, int | None, bool]:
+    own = config.get("ziprerank")
+    if own is not None and not isinstance(own, dict):
         raise CheckpointError(f"{folder}: the key ziprerank of config.json is not an object")
-    scorer, max_side = own.get("scorer", "listwise"), own.get("max_side", 1024)
+    answers = _logit_score(folder)
+    if own is None:
+        own = {} if answers is None else {"scorer": "pointwise"}
+    if option is not None:
+        own = json.loads(option) if option.startswith("{") else {**own, "scorer": option}
+    scorer = own.get("scorer", "listwise")
     if scorer not in SCORERS:
         raise CheckpointError(
             f"{folder}: config.json names the scorer {scorer!r}, which is not one of "
             + ", ".join(map(repr, SCORERS))
         )
+    max_side = own.get("max_side", None if scorer == "pointwise" else 1024)
+    pointwise = None
     try:
-        check_max_side(max_side)
-    except ValueError as error:
+        if scorer == "pointwise":
+            pointwise = pointwise_config.read(
+                own, int(config["text_config"].get("num_hidden_layers", 0)), answers
+            )
+        if max_side is not None or pointwise is None:
+            check_max_side(max_side)
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: config.json: {error}") from error
-    return scorer, max_side, own.get("random_weights") is True
+    return scorer, pointwise, max_side, own.get("random_weights") is True
+
+
+def _logit_score(folder: Path) -> tuple[int, int] | None:
+    """Return the ids of the yes and no tokens that sentence-transformers' module LogitScore declares."""
+    if not (folder / "modules.json").exists():
+        return None
+    try:
+        for module in json.loads((folder / "modules.json").read_text(encoding="utf-8")):
+            if str(module["type"]).rpartition(".")[2] == "LogitScore":
+                declared = _read_json(folder / module["path"], "config.json", needed=True)
+                return int(declared["true_token_id"]), int(declared["false_token_id"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: modules.json cannot be used: {one_line(error)}") from error
+    return None
 
 
 def _image_settings(folder: Path) -> dict[str, Any]:

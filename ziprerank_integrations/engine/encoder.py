@@ -15,6 +15,7 @@ from ziprerank_integrations.engine.device import DeviceLock, StageTimer
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.prefetch import Prefetcher
 from ziprerank_integrations.engine.preprocess import patches, pixels
+from ziprerank_integrations.engine.scorers.base import PageState, Scorer
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.types import Page
@@ -33,18 +34,21 @@ def batch_size(device: str, patches: int, share: int = 1) -> int:
     return max(1, _PATCHES_PER_BATCH.get(device, _PATCHES_PER_BATCH["cpu"]) // share // patches)
 
 
-def cache_keys(pages: Iterable[Page], sizes: Sizes, *, stop_on_error: bool) -> list[str | PageError]:
+def cache_keys(
+    pages: Iterable[Page], sizes: Sizes, state: str, *, stop_on_error: bool
+) -> list[str | PageError]:
     """Return the cache key of each page, or the error of one that cannot be read.
 
     Args:
         pages: The pages; their files are read.
         sizes: The size rule.
+        state: See `Scorer.state`.
         stop_on_error: Whether the list ends with the first error.
     """
     keys: list[str | PageError] = []
     for page in pages:
         try:
-            keys.append(cache_key(page, sizes))
+            keys.append(cache_key(page, sizes, state))
         except PageError as error:
             keys.append(error)
             if stop_on_error:
@@ -52,15 +56,15 @@ def cache_keys(pages: Iterable[Page], sizes: Sizes, *, stop_on_error: bool) -> l
     return keys
 
 
-def cache_key(page: Page, sizes: Sizes) -> str:
-    """Return the cache key of a page's features: its content and the size rule.
+def cache_key(page: Page, sizes: Sizes, state: str) -> str:
+    """Return the cache key of a page's state: its content, the size rule and `Scorer.state`.
 
-    Features also depend on checkpoint and dtype; a cache belongs to one of each.
+    States also depend on checkpoint and dtype; a cache belongs to one of each.
 
     Raises:
         PageError: If the page's content cannot be read.
     """
-    return f"{page.fingerprint()}:{sizes.max_side}"
+    return f"{page.fingerprint()}:{sizes.max_side}:{state}"
 
 
 class PageEncoder:
@@ -76,7 +80,7 @@ class PageEncoder:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        cache: LruCache[PageFeatures],
+        cache: LruCache[PageState],
         device: DeviceLock,
         max_image_pixels: int,
     ) -> None:
@@ -85,49 +89,51 @@ class PageEncoder:
         self._device = device
         self._max_image_pixels = max_image_pixels
 
-    def prefetcher(self, sizes: Sizes) -> Prefetcher:
+    def prefetcher(self, sizes: Sizes, state: str = "") -> Prefetcher:
         """Return a prefetcher that renders or decodes the pages of one call."""
-        return Prefetcher(partial(self.load, sizes))
+        return Prefetcher(partial(self.load, sizes, state))
 
-    def load(self, sizes: Sizes, key: str, page: Page) -> Tensor:
+    def load(self, sizes: Sizes, state: str, key: str, page: Page) -> Tensor:
         """Render or decode a page: (H, W, 3) uint8, on the CPU.
 
         Raises:
             PageError: If the page cannot be read, or its file changed since ``key`` was computed.
         """
         image = pixels(page, sizes, self._max_image_pixels)
-        if page.origin.path is not None and cache_key(page, sizes) != key:
+        if page.origin.path is not None and cache_key(page, sizes, state) != key:
             raise PageError(page.source, "the file changed while it was read")
         return image
 
     def encode(
         self,
         pages: Mapping[str, Page],
+        scorer: Scorer,
         prefetcher: Prefetcher,
         timer: StageTimer,
         loaded: Callable[[], object],
         *,
         stop_on_error: bool,
-    ) -> dict[str, PageFeatures | PageError]:
-        """Encode pages and cache their features.
+    ) -> dict[str, PageState | PageError]:
+        """Encode pages and cache their states.
 
         A batch enters the tower as soon as its pages are rendered, and the next pages are rendered meanwhile.
         The batches depend on the pages alone, so that the same pages get the same numbers.
 
         Args:
             pages: By key, already submitted to ``prefetcher``.
+            scorer: Prepares the features for its cache.
             prefetcher: Where their pixels come from.
             timer: Adds up the time.
             loaded: Called once for each page that was rendered or decoded, or failed.
             stop_on_error: Return at the first page that cannot be read.
 
         Returns:
-            By key, the features, or the error.
+            By key, the states, or the error.
 
         Raises:
             EngineError: If the device's memory is not enough.
         """
-        result: dict[str, PageFeatures | PageError] = {}
+        result: dict[str, PageState | PageError] = {}
         waiting: dict[torch.Size, list[tuple[str, Tensor]]] = {}
         rendering = 0.0
         for key in pages:
@@ -143,11 +149,11 @@ class PageEncoder:
                 group = waiting.setdefault(image.shape, [])
                 group.append((key, image))
                 if len(group) == self._batch_size(image.shape):
-                    result |= self._encode(waiting.pop(image.shape), timer)
+                    result |= self._encode(waiting.pop(image.shape), scorer, timer)
             loaded()
         timer.add("render", rendering)
         for group in waiting.values():
-            result |= self._encode(group, timer)
+            result |= self._encode(group, scorer, timer)
         return result
 
     def _batch_size(self, shape: torch.Size, share: int = 1) -> int:
@@ -155,31 +161,38 @@ class PageEncoder:
         count = shape[0] * shape[1] // self._checkpoint.config.patch**2
         return batch_size(self._checkpoint.device.type, count, share)
 
-    def _encode(self, group: Sequence[tuple[str, Tensor]], timer: StageTimer) -> dict[str, PageFeatures]:
-        """Encode pages of one size and cache their features."""
-        encoded = self._device.exclusive(partial(self._run_tower, group), "vision", timer)
-        for key, features in encoded.items():
-            self._cache.put(key, features)
+    def _encode(
+        self, group: Sequence[tuple[str, Tensor]], scorer: Scorer, timer: StageTimer
+    ) -> dict[str, PageState]:
+        """Encode pages of one size and cache their states."""
+        encoded = self._device.exclusive(partial(self._run_tower, group, scorer), "vision", timer)
+        for key, state in encoded.items():
+            self._cache.put(key, state)
         return encoded
 
     @torch.inference_mode()
-    def _run_tower(self, group: Sequence[tuple[str, Tensor]], share: int) -> dict[str, PageFeatures]:
+    def _run_tower(
+        self, group: Sequence[tuple[str, Tensor]], scorer: Scorer, share: int
+    ) -> dict[str, PageState]:
         """Encode pages of one size in batches of the usual size divided by ``share``."""
         config, device = self._checkpoint.config, self._checkpoint.device
         size = self._batch_size(group[0][1].shape, share)
         height, width, _ = group[0][1].shape
         rows, columns = height // config.patch, width // config.patch
-        result: dict[str, PageFeatures] = {}
+        result: dict[str, PageState] = {}
         for start in range(0, len(group), size):
             batch = group[start : start + size]
             images = torch.stack([image for _, image in batch]).to(device)
             merged, levels = self._checkpoint.vision(patches(images, config), rows, columns)
-            for index, (key, _) in enumerate(batch):
+            features = [
                 # Cloned, so that a cached page does not hold its whole batch in memory.
-                result[key] = PageFeatures(
+                PageFeatures(
                     merged[index].clone(),
                     tuple(level[index].clone() for level in levels),
                     rows // config.merge,
                     columns // config.merge,
                 )
+                for index in range(len(batch))
+            ]
+            result.update(zip((key for key, _ in batch), scorer.prepare(features), strict=True))
         return result

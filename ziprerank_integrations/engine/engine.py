@@ -39,7 +39,7 @@ class Engine:
     def __init__(self, options: EngineOptions) -> None:
         self.options = options
         folder = checkpoint_config.resolve(options.model)
-        self._config = None if folder is None else checkpoint_config.read(folder)
+        self._config = None if folder is None else checkpoint_config.read(folder, options.scorer)
         self._runner: ModelRunner | None = None
         self._loading = threading.Lock()
         self._starting = threading.Lock()
@@ -123,7 +123,7 @@ class Engine:
             folder = checkpoint_config.download(
                 options.model, revision=options.revision, token=options.token, cache_dir=options.cache_dir
             )
-            self._config = checkpoint_config.read(folder)
+            self._config = checkpoint_config.read(folder, options.scorer)
         with gc_paused():
             checkpoint = load(self._config, options.device, options.dtype, options.attention)
         return ModelRunner(checkpoint, options.cache_bytes, options.max_image_pixels)

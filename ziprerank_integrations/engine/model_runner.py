@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -10,8 +11,7 @@ from ziprerank_integrations.engine.cache import LruCache
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer, release_memory
 from ziprerank_integrations.engine.encoder import PageEncoder
-from ziprerank_integrations.engine.features import PageFeatures
-from ziprerank_integrations.engine.scorers.base import Scored, Scorer
+from ziprerank_integrations.engine.scorers.base import PageState, Scored, Scorer
 from ziprerank_integrations.errors import QueryError
 from ziprerank_integrations.options import MAX_QUERY_TOKENS, CallOptions
 
@@ -32,7 +32,7 @@ class ModelRunner:
 
     def __init__(self, checkpoint: Checkpoint, cache_bytes: int, max_image_pixels: int) -> None:
         self.checkpoint = checkpoint
-        self.cache: LruCache[PageFeatures] = LruCache(cache_bytes)
+        self.cache: LruCache[PageState] = LruCache(cache_bytes)
         self._device = DeviceLock(self.clear)
         self.encoder = PageEncoder(checkpoint, self.cache, self._device, max_image_pixels)
 
@@ -50,15 +50,15 @@ class ModelRunner:
         if tokens > MAX_QUERY_TOKENS:
             raise QueryError(f"the query has {tokens:,} tokens; at most {MAX_QUERY_TOKENS:,} are allowed")
 
-    def score(self, scorer: Scorer, query: str, pages: Sequence[PageFeatures], timer: StageTimer) -> Scored:
+    def score(self, scorer: Scorer, query: str, pages: Sequence[PageState], timer: StageTimer) -> Scored:
         """Score pages with one forward pass.
 
         Raises:
             EngineError: If the device's memory is not enough.
         """
-        return self._device.exclusive(lambda _: scorer.score(query, pages), "language", timer)
+        return self._device.exclusive(partial(scorer.score, query, pages), "language", timer)
 
-    def similarity(self, scorer: Scorer, query: str, page: PageFeatures, timer: StageTimer) -> Tensor:
+    def similarity(self, scorer: Scorer, query: str, page: PageState, timer: StageTimer) -> Tensor:
         """Return each visual token's similarity to a query; see `Scorer.similarity`."""
         return self._device.exclusive(lambda _: scorer.similarity(query, page), "language", timer)
 

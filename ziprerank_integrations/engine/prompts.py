@@ -1,6 +1,7 @@
-"""The prompt the model was trained on, character for character, and the letters it answers with.
+"""The prompts that the models were trained on, character for character.
 
-Source: ZipRerank (arXiv 2605.11864); the wording goes back to RankGPT (arXiv 2304.09542).
+Sources: listwise, ZipRerank (arXiv 2605.11864), whose wording goes back to RankGPT (arXiv 2304.09542);
+pointwise, the scoring script of Qwen3-VL-Reranker, with the page first by miniReranker (arXiv 2606.10759).
 Standard library only.
 """
 
@@ -69,3 +70,49 @@ def listwise(query: str, n: int) -> Prompt:
     pictures = ", ".join(f"Picture {i} is passage [{letter}]" for i, letter in enumerate(LETTERS[:n], 1))
     before = _BEFORE.format(n=n, pictures=pictures)
     return Prompt(before + query + _AFTER, (len(before), len(before) + len(query)), ANSWER_START)
+
+
+class Special(str):
+    """A special token in a prompt; other text never becomes special tokens."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class PointwisePrompt:
+    """The prompt around one page: the text before the page and after it.
+
+    Attributes:
+        head: Before the page, which starts with the special token that opens an image.
+        tail: After the page.
+    """
+
+    head: list[str]
+    tail: list[str]
+
+
+_START, _END = Special("<|im_start|>"), Special("<|im_end|>")
+_JUDGE = (
+    "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "
+    'Note that the answer can only be "yes" or "no".'
+)
+
+
+def pointwise_head(instruction: str) -> list[str]:
+    """Return the text before the page of a prompt with the page first; no query is in it."""
+    return [_START, f"system\n{_JUDGE}", _END, "\n", _START, f"user\n<Instruct>: {instruction}<Document>:"]
+
+
+def pointwise(query: str, instruction: str, *, page_first: bool) -> PointwisePrompt:
+    """Return the prompt that asks whether a page is relevant for a query.
+
+    Args:
+        query: The question, inserted as it is.
+        instruction: What relevance means, inserted as it is.
+        page_first: Whether the page comes before the query.
+    """
+    answer = [_END, "\n", _START, "assistant\n"]
+    if page_first:
+        return PointwisePrompt(pointwise_head(instruction), [f"\n<Query>:{query}", *answer])
+    head = pointwise_head(f"{instruction}<Query>:{query}\n")
+    return PointwisePrompt(head, answer)

@@ -6,7 +6,7 @@ queries, output projection and MLP for the last position only, and no logits are
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ziprerank_integrations.engine.attention import Kernel, attend
+
+KeyValues = tuple[Tensor, Tensor]
+"""The keys (normalised and rotated) and values of a layer, each (B, L, G, head dim)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Prefix:
     """
 
     hidden: Tensor
-    cache: list[tuple[Tensor, Tensor]]
+    cache: list[KeyValues]
 
 
 class VisionTower:
@@ -115,7 +118,7 @@ class VisionTower:
 
 
 class LanguageModel:
-    """The decoder of a Qwen3-VL, run once over a sequence to get its last position.
+    """The decoder of a Qwen3-VL.
 
     Args:
         decoder: transformers' ``Qwen3VLTextModel``.
@@ -131,6 +134,94 @@ class LanguageModel:
         embeddings: Tensor = self._decoder.embed_tokens(ids)
         return embeddings
 
+    def run(
+        self,
+        hidden: Tensor,
+        positions: Tensor,
+        layers: range,
+        past: Sequence[KeyValues | None] = (),
+        *,
+        visual: Tensor | None = None,
+        deepstack: Sequence[Tensor] = (),
+        last_only: bool = False,
+    ) -> tuple[Tensor, list[KeyValues]]:
+        """Run consecutive layers over a batch of sequences of one length.
+
+        Args:
+            hidden: (B, L, D) the input of the first of these layers.
+            positions: (3, B, L) or (3, 1, L) M-RoPE positions: time, height, width.
+            layers: Indices of the layers, from 0.
+            past: For each of these layers, the keys and values before the sequence, (B or 1, P, G, head dim);
+                empty or None where there are none.
+            visual: (V,) the indices in L of the visual tokens.
+            deepstack: By layer from 0, (B, V, D), added to the visual tokens after the layer
+                (DeepStack, arXiv 2406.04334).
+            last_only: Compute the last layer for the last position only, except keys and values.
+
+        Returns:
+            The output of the last layer, (B, L, D), or (B, 1, D) if ``last_only``, without the final norm,
+            and for each layer the sequence's own keys and values.
+        """
+        angles = self._rotations(hidden, positions)
+        own: list[KeyValues] = []
+        for number, index in enumerate(layers):
+            last = last_only and number == len(layers) - 1
+            before = past[number] if past else None
+            hidden, pair = self._layer(self._decoder.layers[index], hidden, angles, before, last_only=last)
+            own.append(pair)
+            if visual is not None and index < len(deepstack) and not last:
+                hidden.index_add_(1, visual, deepstack[index].to(hidden.dtype))
+        return hidden, own
+
+    def keys_values(self, hidden: Tensor, positions: Tensor, layer: int) -> KeyValues:
+        """Return the keys and values of a sequence (B, L, D) in one layer, without running it."""
+        module = self._decoder.layers[layer]
+        return self._keys_values(
+            module.self_attn, module.input_layernorm(hidden), self._rotations(hidden, positions)
+        )
+
+    def attention_weights(self, hidden: Tensor, positions: Tensor, layer: int, keys: Tensor | None) -> Tensor:
+        """Return the attention weights of a sequence in one layer, without running it.
+
+        Args:
+            hidden: (1, L, D) the input of the layer.
+            positions: (3, 1, L) M-RoPE positions.
+            layer: The layer's index, from 0.
+            keys: (1, P, G, head dim) the keys before the sequence, if any.
+
+        Returns:
+            (L, P + L) float32, the mean over the heads.
+        """
+        module = self._decoder.layers[layer]
+        attention, normed = module.self_attn, module.input_layernorm(hidden)
+        angles = self._rotations(hidden, positions)
+        own, _ = self._keys_values(attention, normed, angles)
+        key = own if keys is None else torch.cat([keys, own], 1)
+        query = attention.q_norm(attention.q_proj(normed).unflatten(-1, (-1, attention.head_dim)))
+        query = rotate(query, *angles).transpose(1, 2).float()
+        key = key.repeat_interleave(query.shape[1] // key.shape[2], dim=2).permute(0, 2, 3, 1).float()
+        weights = query @ key * attention.head_dim**-0.5
+        length, total = weights.shape[-2:]
+        later = torch.ones(length, total, dtype=torch.bool, device=key.device).triu(total - length + 1)
+        mean: Tensor = weights.masked_fill(later, float("-inf")).softmax(-1)[0].mean(0)
+        return mean
+
+    def norm(self, hidden: Tensor) -> Tensor:
+        """Return hidden states after the final norm."""
+        normed: Tensor = self._decoder.norm(hidden)
+        return normed
+
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of a token's keys and values in one layer."""
+        weight = self._decoder.layers[0].self_attn.k_proj.weight
+        return 2 * int(weight.shape[0]) * int(weight.element_size())
+
+    @property
+    def layers(self) -> int:
+        """The number of layers."""
+        return len(self._decoder.layers)
+
     def prefix(self, embeddings: Tensor, positions: Tensor) -> Prefix:
         """Run a text prefix and keep its keys and values.
 
@@ -138,12 +229,8 @@ class LanguageModel:
             embeddings: (L, D).
             positions: (3, L) M-RoPE positions: time, height, width.
         """
-        hidden, angles = embeddings[None], self._rotations(embeddings, positions)
-        cache: list[tuple[Tensor, Tensor]] = []
-        for layer in self._decoder.layers:
-            hidden, pair = self._layer(layer, hidden, angles, None, last_only=False)
-            cache.append(pair)
-        return Prefix(self._decoder.norm(hidden)[0], cache)
+        hidden, cache = self.run(embeddings[None], positions[:, None], range(self.layers))
+        return Prefix(self.norm(hidden)[0], cache)
 
     def last(
         self,
@@ -159,47 +246,53 @@ class LanguageModel:
             embeddings: (L, D), the sequence after the prefix if there is one.
             positions: (3, L) M-RoPE positions: time, height, width.
             visual: (V,) the indices in L of the visual tokens.
-            deepstack: By level, (V, D), added to the visual tokens after the first layers
-                (DeepStack, arXiv 2406.04334).
+            deepstack: By level, (V, D), added to the visual tokens after the first layers.
             prefix: The state of the sequence before.
         """
-        hidden, angles = embeddings[None], self._rotations(embeddings, positions)
-        layers = self._decoder.layers
-        for number, layer in enumerate(layers):
-            past = prefix.cache[number] if prefix is not None else None
-            hidden, _ = self._layer(layer, hidden, angles, past, last_only=number == len(layers) - 1)
-            if number < min(len(deepstack), len(layers) - 1):
-                hidden[0].index_add_(0, visual, deepstack[number].to(hidden.dtype))
-        result: Tensor = self._decoder.norm(hidden)[0, -1]
-        return result
+        hidden, _ = self.run(
+            embeddings[None],
+            positions[:, None],
+            range(self.layers),
+            () if prefix is None else prefix.cache,
+            visual=visual,
+            deepstack=[level[None] for level in deepstack],
+            last_only=True,
+        )
+        return self.norm(hidden)[0, -1]
 
-    def _rotations(self, embeddings: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        cos, sin = self._decoder.rotary_emb(embeddings[None], positions[:, None])
+    def _rotations(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = self._decoder.rotary_emb(hidden, positions)
         return cos.unsqueeze(2), sin.unsqueeze(2)
+
+    def _keys_values(self, attention: Any, normed: Tensor, angles: tuple[Tensor, Tensor]) -> KeyValues:
+        key, value = (
+            projection(normed).unflatten(-1, (-1, attention.head_dim))
+            for projection in (attention.k_proj, attention.v_proj)
+        )
+        return rotate(attention.k_norm(key), *angles), value
 
     def _layer(
         self,
         layer: Any,
         hidden: Tensor,
         angles: tuple[Tensor, Tensor],
-        past: tuple[Tensor, Tensor] | None,
+        past: KeyValues | None,
         *,
         last_only: bool,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, KeyValues]:
         attention, (cos, sin) = layer.self_attn, angles
         normed = layer.input_layernorm(hidden)
-        heads = functools.partial(Tensor.unflatten, dim=-1, sizes=(-1, attention.head_dim))
-        key = rotate(attention.k_norm(heads(attention.k_proj(normed))), cos, sin)
-        value = heads(attention.v_proj(normed))
+        key, value = own = self._keys_values(attention, normed, angles)
         if last_only:
             hidden, normed, cos, sin = hidden[:, -1:], normed[:, -1:], cos[:, -1:], sin[:, -1:]
-        query = rotate(attention.q_norm(heads(attention.q_proj(normed))), cos, sin)
+        query = attention.q_norm(attention.q_proj(normed).unflatten(-1, (-1, attention.head_dim)))
         if past is not None:
-            key, value = torch.cat([past[0], key], 1), torch.cat([past[1], value], 1)
-        mixed = attend(query, key, value, causal=True, kernel=self._kernel)
+            before = (states.expand(len(hidden), -1, -1, -1) for states in past)
+            key, value = (torch.cat(pair, 1) for pair in zip(before, own, strict=True))
+        mixed = attend(rotate(query, cos, sin), key, value, causal=True, kernel=self._kernel)
         hidden = hidden + attention.o_proj(mixed)
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-        return hidden, (key, value)
+        return hidden, own
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

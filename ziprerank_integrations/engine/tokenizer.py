@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ziprerank_integrations.engine.prompts import Prompt
+from ziprerank_integrations.engine.prompts import Prompt, Special
 from ziprerank_integrations.errors import CheckpointError
 
 _TEXT = "\ue000prompt\ue001"
@@ -36,7 +37,7 @@ class TextEncoder:
         image_token: The id of the image token.
 
     Raises:
-        CheckpointError: If there is no fast tokenizer, or no chat template that takes text and images.
+        CheckpointError: If there is no fast tokenizer.
     """
 
     def __init__(self, tokenizer: Any, image_token: int) -> None:
@@ -58,7 +59,6 @@ class TextEncoder:
         self._special = special
         self._split = re.compile("(" + "|".join(map(re.escape, sorted(special, key=len, reverse=True))) + ")")
         self._templates: dict[int, tuple[str, str]] = {}
-        self._template(1)
 
     def single_tokens(self, texts: Iterable[str]) -> list[int]:
         """Return the ids of texts that are one token each.
@@ -84,6 +84,23 @@ class TextEncoder:
         """Encode a text, special tokens in it as plain characters."""
         return list(self._plain.encode(text, add_special_tokens=False).ids)
 
+    def parts(self, parts: Iterable[str]) -> list[int]:
+        """Encode text and special tokens; the text between two special tokens is encoded as one run.
+
+        Raises:
+            CheckpointError: If a special token is not in the vocabulary.
+        """
+        ids: list[int] = []
+        for is_special, run in itertools.groupby(parts, lambda part: isinstance(part, Special)):
+            if not is_special:
+                ids += self.plain("".join(run))
+                continue
+            for token in run:
+                if token not in self._special:
+                    raise CheckpointError(f"the tokenizer has no special token {str(token)!r}")
+                ids.append(self._special[token])
+        return ids
+
     @property
     def end(self) -> int:
         """The token that ends a turn."""
@@ -95,6 +112,9 @@ class TextEncoder:
         Args:
             prompt: The prompt.
             pages: How many images follow the text.
+
+        Raises:
+            CheckpointError: If there is no chat template that takes text and images.
         """
         before, after = self._template(pages)
         ids: list[int] = []

@@ -15,6 +15,9 @@ SizeRule = Callable[[float, float, bool], tuple[int, int]]
 
 ``scalable`` is True for a page that is rendered (PDF, text) and can be rendered at any size without loss."""
 
+NO_LIMIT = 2**20
+"""The longest edge of a size rule that limits the number of pixels only."""
+
 _MAX_ASPECT = 200
 
 

@@ -19,7 +19,7 @@ from ziprerank_integrations.datafiles import claim
 from ziprerank_integrations.engine import checkpoint_config
 from ziprerank_integrations.engine.scorers.listwise import ListwiseScorer
 from ziprerank_integrations.engine.tokenizer import TextEncoder
-from ziprerank_integrations.errors import require
+from ziprerank_integrations.errors import CheckpointError, require
 from ziprerank_integrations.training import records
 from ziprerank_integrations.training.model import Qwen3VLForRanking
 from ziprerank_integrations.training.recipe import Recipe, RecipeError
@@ -76,6 +76,10 @@ def train(recipe: Recipe) -> Path:
     if source is None:
         source = checkpoint_config.download(recipe.model, revision=None, token=None, cache_dir=None)
     config = checkpoint_config.read(source)
+    if config.scorer != "listwise":
+        raise CheckpointError(
+            f"{recipe.model}: only listwise checkpoints can be trained, not {config.scorer}"
+        )
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
     output = Path(recipe.output)
     last = _claim(recipe, output)
@@ -96,7 +100,7 @@ def train(recipe: Recipe) -> Path:
     encoder = TextEncoder(tokenizer, int(model.config.image_token_id))
     model.prepare(
         config,
-        ListwiseScorer.answer_tokens(encoder),
+        ListwiseScorer.answer_tokens(encoder, config),
         interaction=recipe.interaction,
         rank_loss=recipe.rank_loss,
         rank_weight=recipe.rank_weight,

@@ -53,7 +53,7 @@ class Samples(torch.utils.data.Dataset[Sample]):
     ) -> None:
         self._examples = examples
         self._encoder = encoder
-        self._letters = ListwiseScorer.answer_tokens(encoder)
+        self._letters = ListwiseScorer.answer_tokens(encoder, config)
         self._sizes = config.sizes(max_side)
         self._keep_ratios = tuple(keep_ratios)
         self._shuffle = shuffle

@@ -34,6 +34,8 @@ def write_response(
             result["document"] = documents[item.index]
         results.append(result)
     response: dict[str, Any] = {"id": name, "model": ranking.model, "results": results}
+    if ranking.scale != "relative":
+        response["scale"] = ranking.scale
     if ranking.usage is not None:
         tokens = ranking.usage.tokens_after
         response["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens, **ranking.usage.to_dict()}
@@ -88,7 +90,13 @@ def read_response(data: Any, query: str, pages: Sequence[Page], top_n: int | Non
         for rank, (position, score) in enumerate(zip(order, scores, strict=True), 1)
     )
     model = data.get("model")
-    return Ranking(items, query, model if isinstance(model, str) else "", _usage(data.get("usage")))
+    return Ranking(
+        items,
+        query,
+        model if isinstance(model, str) else "",
+        _usage(data.get("usage")),
+        scale="absolute" if own and data.get("scale") == "absolute" else "relative",
+    )
 
 
 def _normalized(scores: list[float]) -> list[float]:

@@ -28,7 +28,6 @@ def test_a_tokenizer_without_single_letters(copied: Path) -> None:
 
 
 def test_the_answer_tokens_are_the_letters() -> None:
-    text = Engine(EngineOptions(model=str(TINY))).load().checkpoint.text
-    assert [text.plain(letter) for letter in LETTERS] == [
-        [token] for token in ListwiseScorer.answer_tokens(text)
-    ]
+    checkpoint = Engine(EngineOptions(model=str(TINY))).load().checkpoint
+    tokens = ListwiseScorer.answer_tokens(checkpoint.text, checkpoint.config)
+    assert [checkpoint.text.plain(letter) for letter in LETTERS] == [[token] for token in tokens]

@@ -18,7 +18,7 @@ from ziprerank_integrations.engine.scorers.base import Scorer
 def test_every_scorer_has_the_members_of_the_protocol(name: str) -> None:
     cls = scorer_class(name)
     assert cls.__module__.startswith("ziprerank_integrations.engine.scorers.")
-    for member in ("answer_tokens", "score", "similarity"):
+    for member in ("answer_tokens", "prepare", "score", "similarity"):
         expected = inspect.signature(getattr(Scorer, member)).parameters
         assert list(inspect.signature(getattr(cls, member)).parameters) == list(expected)
 
@@ -30,7 +30,7 @@ def test_the_config_reader_knows_the_scorers_of_the_table(
     config = json.loads((folder / "config.json").read_text())
     config["ziprerank"] = {"scorer": "another"}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match="'another', which is not one of 'listwise'"):
+    with pytest.raises(CheckpointError, match="'another', which is not one of 'listwise', 'pointwise'"):
         ZipReranker(folder)
     monkeypatch.setitem(SCORERS, "another", SCORERS["listwise"])
     assert ZipReranker(folder).sizes is not None

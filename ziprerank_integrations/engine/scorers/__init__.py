@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 SCORERS = {
     "listwise": "ziprerank_integrations.engine.scorers.listwise:ListwiseScorer",
+    "pointwise": "ziprerank_integrations.engine.scorers.pointwise:PointwiseScorer",
 }
 """By name in a checkpoint's ``config.json``, the scorer's class as ``module:Class``."""
 

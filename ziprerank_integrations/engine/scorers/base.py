@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from torch import Tensor
 
 from ziprerank_integrations.engine.features import PageFeatures
+from ziprerank_integrations.engine.page_kv import PageKV
 from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.types import Evidence
 
 if TYPE_CHECKING:
     from ziprerank_integrations.engine.checkpoint import Checkpoint
+    from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
+
+
+PageState = PageFeatures | PageKV
+"""What is cached of a page."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,18 @@ class Scorer(Protocol):
     """Scores pages for a query; made once per call."""
 
     max_pages: int | None
-    """How many pages one forward pass takes; None: any number."""
+    """How many pages are compared in one call of `score`; None: any number, for each is scored alone."""
+
+    scale: Literal["relative", "absolute"]
+    """Whether a logit is comparable inside one call of `score` only, or everywhere."""
+
+    state: str
+    """What the states of `prepare` depend on besides page, size, checkpoint and dtype; empty for features."""
 
     def __init__(self, checkpoint: Checkpoint, options: CallOptions) -> None: ...
 
     @classmethod
-    def answer_tokens(cls, text: TextEncoder) -> list[int]:
+    def answer_tokens(cls, text: TextEncoder, config: CheckpointConfig) -> list[int]:
         """Return the ids of the tokens whose logits are scores.
 
         Raises:
@@ -51,10 +63,20 @@ class Scorer(Protocol):
         """
         ...
 
-    def score(self, query: str, pages: Sequence[PageFeatures]) -> Scored:
-        """Score pages: one logit each, comparable within this call."""
+    def prepare(self, pages: Sequence[PageFeatures]) -> Sequence[PageState]:
+        """Return what is cached of pages of one shape; no query enters."""
         ...
 
-    def similarity(self, query: str, page: PageFeatures) -> Tensor:
-        """Return each visual token's similarity to a query, (N,) float32 in [-1, 1], on the CPU."""
+    def score(self, query: str, pages: Sequence[PageState], share: int = 1) -> Scored:
+        """Score pages: one logit each.
+
+        Args:
+            query: The question.
+            pages: Their states.
+            share: Divides the usual batch, where memory is short.
+        """
+        ...
+
+    def similarity(self, query: str, page: PageState) -> Tensor:
+        """Return how much each visual token resembles or serves a query, (N,) float32, on the CPU."""
         ...

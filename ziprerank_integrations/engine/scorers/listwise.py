@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
+from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.prompts import ANSWER_START, LETTERS, listwise
 from ziprerank_integrations.engine.pruning import select_tokens, similarity, text_vectors
 from ziprerank_integrations.engine.qwen3vl import Prefix
-from ziprerank_integrations.engine.scorers.base import Scored
+from ziprerank_integrations.engine.scorers.base import PageState, Scored
 from ziprerank_integrations.engine.sequence import build
 from ziprerank_integrations.engine.tokenizer import EncodedPrompt, TextEncoder
 from ziprerank_integrations.errors import CheckpointError
@@ -31,6 +33,8 @@ class ListwiseScorer:
     """
 
     max_pages: int | None = len(LETTERS)
+    scale: Literal["relative", "absolute"] = "relative"
+    state = ""
 
     def __init__(self, checkpoint: Checkpoint, options: CallOptions) -> None:
         self._checkpoint = checkpoint
@@ -38,24 +42,30 @@ class ListwiseScorer:
         self._interaction = options.interaction
 
     @classmethod
-    def answer_tokens(cls, text: TextEncoder) -> list[int]:
+    def answer_tokens(cls, text: TextEncoder, config: CheckpointConfig) -> list[int]:
         """Return the ids of the letters A to T. See `Scorer.answer_tokens`."""
         *letters, start = text.single_tokens([*LETTERS, ANSWER_START])
         if len({*letters, start}) != len(LETTERS) + 1:
             raise CheckpointError("the tokenizer has no distinct tokens for the letters A to T and '['")
+        text.encode(listwise("query", 1), 1)  # checks the chat template
         return letters
 
+    def prepare(self, pages: Sequence[PageFeatures]) -> Sequence[PageState]:
+        """Return the features. See `Scorer.prepare`."""
+        return pages
+
     @torch.inference_mode()
-    def score(self, query: str, pages: Sequence[PageFeatures]) -> Scored:
-        """Score 1 to 20 pages. See `Scorer.score`."""
+    def score(self, query: str, pages: Sequence[PageState], share: int = 1) -> Scored:
+        """Score 1 to 20 pages in one forward pass. See `Scorer.score`."""
         model = self._checkpoint
+        features = [page for page in pages if isinstance(page, PageFeatures)]
         encoded, text = self._embed(query, len(pages))
-        before = sum(len(page.embeddings) for page in pages)
+        before = sum(len(page.embeddings) for page in features)
         kept, prefix, evidence = None, None, None
         if self._keep_ratio < 1:
             vectors, prefix = self._vectors(text, encoded)
-            kept = select_tokens(vectors, [page.embeddings for page in pages], self._keep_ratio)
-        tokens = build(text, encoded, pages, kept)
+            kept = select_tokens(vectors, [page.embeddings for page in features], self._keep_ratio)
+        tokens = build(text, encoded, features, kept)
         if prefix is not None:
             tokens = tokens.after(encoded.images[0])
         hidden = model.language.last(
@@ -65,13 +75,14 @@ class ListwiseScorer:
         if kept is not None:
             evidence = [
                 Evidence(page.rows, page.columns, tuple(indices.tolist()))
-                for page, indices in zip(pages, kept, strict=True)
+                for page, indices in zip(features, kept, strict=True)
             ]
         return Scored(logits, evidence, before, len(tokens.visual))
 
     @torch.inference_mode()
-    def similarity(self, query: str, page: PageFeatures) -> Tensor:
+    def similarity(self, query: str, page: PageState) -> Tensor:
         """Return the values by which pruning chooses. See `Scorer.similarity`."""
+        assert isinstance(page, PageFeatures)
         encoded, text = self._embed(query, 1)
         vectors, _ = self._vectors(text, encoded)
         return similarity(vectors, page.embeddings).cpu()

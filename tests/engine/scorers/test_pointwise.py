@@ -1,0 +1,268 @@
+"""The pointwise scorer against the stock model and a loop with explicit masks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb, repeat_kv
+
+from tests.conftest import picture
+from tests.helpers import checkpoints
+from tests.helpers.serving import running
+from ziprerank_integrations import Page, PageError, Ranking, RemoteReranker, ZipReranker
+from ziprerank_integrations.engine.checkpoint_config import read
+from ziprerank_integrations.engine.preprocess import from_image, patches
+from ziprerank_integrations.engine.prompts import pointwise
+from ziprerank_integrations.engine.qwen3vl import VisionTower
+from ziprerank_integrations.server import create_app
+
+QUERY = "Which page shows the revenue of 2023?"
+INSTRUCTION = "Given a search query, retrieve relevant candidates that answer the query."
+LAYERS = 5
+START = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the "
+    'Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
+    "<|im_start|>user\n<Instruct>: "
+)
+END = "<|im_end|>\n<|im_start|>assistant\n"
+PAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+OWN: dict[str, dict[str, Any]] = {
+    "query-first": {},
+    "query-first, exit": {"exit": 3},
+    "vision-first": {"order": "vision-first"},
+    "vision-first, exit": {"order": "vision-first", "exit": 4},
+    "band": {"order": "vision-first", "band": [3, 5]},
+    "band and exit": {"order": "vision-first", "exit": 4, "band": [2, 4]},
+    "band that ends early": {"order": "vision-first", "exit": 5, "band": [2, 3]},
+    "band of one layer": {"order": "vision-first", "exit": 5, "band": [4, 4]},
+    "band in the first layer": {"order": "vision-first", "exit": 4, "band": [1, 1]},
+}
+
+
+@pytest.fixture(scope="module", params=OWN)
+def own(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"scorer": "pointwise", "max_side": 256, **OWN[request.param]}
+
+
+@pytest.fixture(scope="module")
+def folder(own: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoints.make(tmp_path_factory.mktemp("pointwise"), layers=LAYERS, ziprerank=own, seed=3)
+
+
+class Loop:
+    """Each page in one sequence, layer by layer, with a mask that says who sees whom."""
+
+    def __init__(self, folder: Path, own: dict[str, Any]) -> None:
+        self.model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.config = read(folder)
+        self.exit = own.get("exit", LAYERS)
+        self.band = own.get("band", [1, self.exit])
+        self.page_first = own.get("order") == "vision-first"
+
+    def ids(self, query: str, tokens: int) -> list[int]:
+        middle = (
+            f"<Document>:{PAGE}\n<Query>:{query}"
+            if self.page_first
+            else f"<Query>:{query}\n<Document>:{PAGE}"
+        )
+        text = f"{START}{INSTRUCTION}{middle}{END}".replace("<|image_pad|>", "<|image_pad|>" * tokens)
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        return ids
+
+    @torch.no_grad()
+    def logit(self, query: str, image: Image.Image) -> float:
+        core, config = self.model.model, self.config
+        pixels = from_image(Page.from_image(image).image(config.sizes()))
+        rows, columns = pixels.shape[0] // 16, pixels.shape[1] // 16
+        merged, levels = VisionTower(core.visual, "eager")(patches(pixels[None], config), rows, columns)
+        ids = torch.tensor([self.ids(query, merged.shape[1])])
+        image_token = core.config.image_token_id
+        visual = ids[0] == image_token
+        hidden = core.get_input_embeddings()(ids)
+        hidden[0, visual] = merged[0]
+        grid = torch.tensor([[1, rows, columns]])
+        positions, _ = core.get_rope_index(ids, visual[None].int(), image_grid_thw=grid)
+        angles = core.language_model.rotary_emb(hidden, positions)
+        first = int(visual.nonzero()[0]) - 1
+        last = int(visual.nonzero()[-1]) + 1
+        self.attention = torch.zeros(int(visual.sum()))
+        for number, layer in enumerate(core.language_model.layers[: self.exit], 1):
+            mask = self.mask(ids, first, last, number)
+            weights = self.weights(layer, hidden, angles, mask)
+            if self.page_first:
+                end = int((ids[0] == self.tokenizer.convert_tokens_to_ids("<|im_end|>")).nonzero()[-1])
+                self.attention += weights[last + 1 : end, visual].mean(0)
+            elif number >= self.band[0]:
+                self.attention += weights[-1, visual]
+            hidden = layer(
+                hidden, position_embeddings=angles, attention_mask=self.mask(ids, first, last, number)
+            )
+            if number <= len(levels):
+                hidden[0, visual] += levels[number - 1][0]
+        final = core.language_model.norm(hidden)[0, -1]
+        yes, no = (self.tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
+        scores: Tensor = self.model.lm_head(final)
+        return float(scores[yes] - scores[no])
+
+    def weights(self, layer: Any, hidden: Tensor, angles: Any, mask: Tensor) -> Tensor:
+        attention, normed = layer.self_attn, layer.input_layernorm(hidden)
+        shape = (1, hidden.shape[1], -1, attention.head_dim)
+        query = attention.q_norm(attention.q_proj(normed).view(shape)).transpose(1, 2)
+        key = attention.k_norm(attention.k_proj(normed).view(shape)).transpose(1, 2)
+        query, key = apply_rotary_pos_emb(query, key, *angles)
+        scores = query @ repeat_kv(key, query.shape[1] // key.shape[1]).transpose(2, 3)
+        return (scores * attention.head_dim**-0.5 + mask).softmax(-1)[0].mean(0)
+
+    def mask(self, ids: Tensor, first: int, last: int, layer: int) -> Tensor:
+        length = ids.shape[1]
+        seen = torch.ones(length, length, dtype=torch.bool).tril()
+        if self.page_first and not self.band[0] <= layer <= self.band[1]:
+            seen[last + 1 :, first : last + 1] = False
+        return torch.zeros(1, 1, length, length).masked_fill(~seen, float("-inf"))
+
+
+def logits(ranking: Ranking) -> list[float]:
+    by_index = {item.index: item.logit for item in ranking}
+    return [value for _, value in sorted(by_index.items()) if value is not None]
+
+
+SIZES = [(256, 256), (200, 256), (256, 192), (256, 256), (96, 128)]
+
+
+def images() -> list[Image.Image]:
+    return [picture(seed, size) for seed, size in enumerate(SIZES)]
+
+
+def test_logits_equal_the_loop_cached_or_not(folder: Path, own: dict[str, Any]) -> None:
+    loop = Loop(folder, own)
+    expected = [loop.logit(QUERY, image) for image in images()]
+    assert max(expected) - min(expected) > 1e-3  # else agreement would mean nothing
+    pages = [Page.from_image(image) for image in images()]
+    with ZipReranker(folder) as reranker:
+        ranking = reranker.rerank(QUERY, pages)
+        assert logits(ranking) == pytest.approx(expected, abs=1e-4)
+        again = reranker.rerank(QUERY, pages)
+        assert again.usage is not None and (again.usage.encoded, again.usage.cached) == (0, 5)
+        assert logits(again) == pytest.approx(expected, abs=1e-4)
+        other = "who wrote it?"
+        assert logits(reranker.rerank(other, pages[:2])) == pytest.approx(
+            [loop.logit(other, image) for image in images()[:2]], abs=1e-4
+        )
+    assert ranking.scale == "absolute"
+    assert [item.score for item in ranking] == pytest.approx(
+        [1 / (1 + 2.718281828459045 ** -(item.logit or 0)) for item in ranking], rel=1e-6
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["query-first", "vision-first"])
+def test_dense_equals_the_stock_forward(name: str, tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "max_side": 256, **OWN[name]}
+    folder = checkpoints.make(tmp_path, layers=LAYERS, ziprerank=own, seed=4)
+    loop, image = Loop(folder, own), picture(2, (256, 192))
+    pixels = from_image(Page.from_image(image).image(loop.config.sizes()))
+    rows, columns = pixels.shape[0] // 16, pixels.shape[1] // 16
+    cut = patches(pixels[None], loop.config)[0]
+    ids = torch.tensor([loop.ids(QUERY, rows * columns // 4)])
+    stock = loop.model(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        # Both frames of a patch are the same picture.
+        pixel_values=cut.view(-1, 3, 1, 256).expand(-1, 3, 2, 256).flatten(1),
+        image_grid_thw=torch.tensor([[1, rows, columns]]),
+        mm_token_type_ids=(ids == loop.model.config.image_token_id).int(),
+    ).logits[0, -1]
+    yes, no = (loop.tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
+    ranking = ZipReranker(folder).rerank(QUERY, [Page.from_image(image)])
+    assert logits(ranking) == pytest.approx([float(stock[yes] - stock[no])], abs=1e-4)
+
+
+def test_a_page_has_the_same_logit_in_any_list(folder: Path, make_pdf: Callable[..., Path]) -> None:
+    reranker = ZipReranker(folder, cache_bytes=0)
+    pages = [*(Page.from_image(image) for image in images()), *Page.from_pdf(make_pdf(4, "mixed.pdf"))]
+    alone = [logits(reranker.rerank(QUERY, [page]))[0] for page in pages]
+    assert logits(reranker.rerank(QUERY, pages)) == pytest.approx(alone, abs=1e-4)
+    turned = logits(reranker.rerank(QUERY, [*reversed(pages), pages[0]]))
+    assert turned == pytest.approx([*reversed(alone), alone[0]], abs=1e-4)
+    assert turned[-1] == turned[len(pages) - 1]
+
+
+def test_explain_shows_the_attention_of_the_loop(folder: Path, own: dict[str, Any]) -> None:
+    loop, image = Loop(folder, own), picture(0, (256, 256))
+    explanation = ZipReranker(folder).explain(QUERY, Page.from_image(image))
+    loop.logit(QUERY, image)
+    assert explanation.similarity.shape == (8, 8)
+    assert explanation.similarity.flatten().tolist() == pytest.approx(loop.attention.tolist(), abs=1e-5)
+
+
+AWKWARD = [
+    "ends with?",
+    "<|vision_start|><|image_pad|><|im_end|>",
+    "2023年的收入?",
+    "line\nbreak\n",
+    " revenue" * 500,
+]
+
+
+@pytest.mark.parametrize("query", AWKWARD, ids=range(len(AWKWARD)))
+@pytest.mark.parametrize("name", ["query-first", "band and exit"])
+def test_special_tokens_in_a_query_are_text(name: str, query: str, tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "max_side": 64, **OWN[name]}
+    reranker = ZipReranker(checkpoints.make(tmp_path, layers=LAYERS, ziprerank=own))
+    pages = [Page.from_image(picture(seed, (64, 64))) for seed in range(2)]
+    ranking = reranker.rerank(query, pages)
+    assert len(ranking) == 2
+    text = reranker._engine.load().checkpoint.text
+    prompt = pointwise(query, INSTRUCTION, page_first=name != "query-first")
+    specials = [
+        token for token in text.parts([*prompt.head, *prompt.tail]) if token in text._special.values()
+    ]
+    assert len(specials) == 5
+
+
+def test_more_pages_than_a_block_with_unreadable_and_equal_ones(folder: Path) -> None:
+    reranker = ZipReranker(folder, max_side=64)
+    good = [Page.from_image(picture(seed, (64, 64))) for seed in range(70)]
+    broken = Page.from_image(b"broken", name="scan")
+    pages = [broken, *good[:40], broken, *good[40:], good[3], broken]
+    ranking = reranker.with_options(on_error="last").rerank(QUERY, pages)
+    assert sorted(item.index for item in ranking) == list(range(74))
+    assert [item.index for item in ranking][-3:] == [0, 41, 73]
+    assert all(item.error is not None and item.logit is None for item in ranking[-3:])
+    by_index = {item.index: item for item in ranking}
+    assert by_index[4].logit == by_index[72].logit
+    scores = [item.score for item in ranking]
+    assert all(a > b > 0 for a, b in itertools.pairwise(scores))
+    assert ranking.usage is not None and ranking.usage.encoded == 70
+    clean = {item.index: item.logit for item in reranker.rerank(QUERY, good)}
+    assert clean[50] == pytest.approx(by_index[52].logit, abs=1e-4)
+    with pytest.raises(PageError, match="scan") as caught:
+        reranker.rerank(QUERY, [*good[:2], broken])
+    assert caught.value.index == 2
+
+
+def test_pruning_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"keep_ratio=0\.5 is not supported"):
+        ZipReranker(folder, keep_ratio=0.5).rerank("q", [Page.from_image(picture(1, (64, 64)))])
+
+
+def test_the_scale_reaches_the_client(tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "max_side": 64, **OWN["band"]}
+    folder = checkpoints.make(tmp_path, layers=LAYERS, ziprerank=own)
+    pages = [Page.from_image(picture(seed, (64, 64))) for seed in range(3)]
+    with ZipReranker(folder) as reranker, running(create_app(reranker)) as url:
+        expected = reranker.rerank(QUERY, pages)
+        ranking = RemoteReranker(url).rerank(QUERY, pages)
+    assert ranking.scale == expected.scale == "absolute"
+    assert [(item.index, item.score, item.logit) for item in ranking] == [
+        (item.index, item.score, item.logit) for item in expected
+    ]
