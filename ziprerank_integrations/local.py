@@ -49,6 +49,8 @@ class ZipReranker(Closing):
         stride: How far the window moves towards the head of a longer list, in [1, window).
         max_side: Longest edge in pixels at which pages enter the model, a multiple of 32; None is the
             checkpoint's own (1024 for the published one).
+        instruction: What relevance means, in the prompt of a pointwise checkpoint; None is the checkpoint's
+            own. For PDF pages, Qwen recommends "Find a document image that matches the given query."
         scorer: How the checkpoint ranks: ``"listwise"``, ``"pointwise"``, or a mapping that replaces the key
             ``ziprerank`` of its ``config.json``, for example ``{"scorer": "pointwise", "order":
             "vision-first"}``; None is what the checkpoint's files say.
@@ -81,6 +83,7 @@ class ZipReranker(Closing):
         window: int = _CALL.window,
         stride: int = _CALL.stride,
         max_side: int | None = _CALL.max_side,
+        instruction: str | None = _CALL.instruction,
         scorer: str | Mapping[str, Any] | None = _ENGINE.scorer,
         device: str | torch.device | None = _ENGINE.device,
         dtype: str | torch.dtype | None = _ENGINE.dtype,
@@ -98,6 +101,7 @@ class ZipReranker(Closing):
         self._engine = Engine(
             EngineOptions(model=given["model"], **{name: given[name] for name in ENGINE_OPTIONS})
         )
+        self._engine.check(self._options)
 
     @classmethod
     def from_options(cls, engine: EngineOptions, call: CallOptions | None = None) -> ZipReranker:
@@ -116,6 +120,7 @@ class ZipReranker(Closing):
     def _with(cls, engine: Engine, options: CallOptions) -> ZipReranker:
         reranker = object.__new__(cls)
         reranker._engine, reranker._options = engine, options
+        engine.check(options)
         return reranker
 
     @property
@@ -203,7 +208,7 @@ class ZipReranker(Closing):
 
         Args:
             **options: ``keep_ratio``, ``interaction``, ``window``, ``stride``, ``max_side``, ``on_error``,
-                ``show_progress``.
+                ``instruction``, ``show_progress``.
 
         Raises:
             TypeError: If there is no such option of a call.

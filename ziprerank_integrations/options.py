@@ -43,6 +43,7 @@ class CallOptions:
     window: int = 20
     stride: int = 10
     max_side: int | None = None
+    instruction: str | None = None
     on_error: OnError = "raise"
     show_progress: bool = False
 
@@ -59,6 +60,10 @@ class CallOptions:
             )
         if self.max_side is not None:
             check_max_side(self.max_side)
+        if self.instruction is not None and (
+            not isinstance(self.instruction, str) or not self.instruction.strip()
+        ):
+            raise ValueError(f"instruction={self.instruction!r} is not a text")
         choice("on_error", self.on_error, ("raise", "last"))
         flag("show_progress", self.show_progress)
         # numpy's numbers are accepted, but JSON needs Python's.

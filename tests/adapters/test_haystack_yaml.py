@@ -37,6 +37,7 @@ VALUES: dict[str, Any] = {
     "stride": [1, 5],
     "max_side": [256, 1024],
     "device": [ComponentDevice.from_str("cpu"), ComponentDevice.from_str("cuda:1")],
+    "instruction": ["Find the page that answers the query."],
     "scorer": ["listwise", {"scorer": "pointwise", "order": "vision-first", "exit": 2}],
     "dtype": ["float32", "bfloat16"],
     "attention": ["eager", "sdpa"],
@@ -60,7 +61,15 @@ def test_the_property_test_covers_every_parameter() -> None:
 
 def parameters_of(names: list[str]) -> st.SearchStrategy[dict[str, Any]]:
     values = {name: st.sampled_from(VALUES[name]) for name in names}
-    return st.fixed_dictionaries({}, optional=values)
+    return st.fixed_dictionaries({}, optional=values).map(compatible)
+
+
+def compatible(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters, pointwise if they have an instruction, and without pruning if pointwise."""
+    if "instruction" in parameters:
+        parameters = {**parameters, "scorer": VALUES["scorer"][1]}
+    pointwise = isinstance(parameters.get("scorer"), dict)
+    return {name: value for name, value in parameters.items() if not (pointwise and name == "keep_ratio")}
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,7 +77,7 @@ def parameters_of(names: list[str]) -> st.SearchStrategy[dict[str, Any]]:
     st.one_of(
         parameters_of([name for name in VALUES if name not in ("url", "api_key")]),
         parameters_of(list(WITH_URL)).map(lambda chosen: {"url": "http://a", **chosen}),
-        st.sampled_from([{name: value} for name, values in VALUES.items() if name not in ("url", "api_key")
+        st.sampled_from([compatible({name: value}) for name, values in VALUES.items() if name not in ("url", "api_key")
                          for value in values]),
     )
 )  # fmt: skip

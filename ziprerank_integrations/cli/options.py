@@ -30,6 +30,7 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "interaction": (CallOptions, (RANK,), "Text that pruning compares visual tokens with"),
     "window": (CallOptions, (RANK,), "Pages in one forward pass, 2 to 20."),
     "stride": (CallOptions, (RANK,), "Pages that the window moves by."),
+    "instruction": (CallOptions, _ALL, "What relevance means, in a pointwise checkpoint's prompt."),
     "max_side": (CallOptions, _ALL, "Longest edge of a page in pixels, a multiple of 32."),
     "on_error": (CallOptions, (RANK,), "Fail on an unreadable page, or rank it last"),
     "cache_bytes": (

@@ -84,6 +84,9 @@ class AdapterSettings(BaseModel):
     max_side: int | None = Field(
         _CALL.max_side, description="Longest edge in pixels; None is the checkpoint's own."
     )
+    instruction: str | None = Field(
+        _CALL.instruction, description="What relevance means, in a pointwise checkpoint's prompt."
+    )
     scorer: str | dict[str, Any] | None = Field(
         _ENGINE.scorer, description="'listwise', 'pointwise' or its keys; None is the checkpoint's own."
     )

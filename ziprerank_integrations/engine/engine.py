@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ziprerank_integrations.engine import checkpoint_config
 from ziprerank_integrations.engine.gc_pause import gc_paused
+from ziprerank_integrations.engine.scorers import check_options
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.options import CallOptions, EngineOptions
 from ziprerank_integrations.types import Page, Ranking
@@ -56,6 +57,15 @@ class Engine:
         runner = self._runner
         return 0 if runner is None else runner.cache.nbytes
 
+    def check(self, options: CallOptions) -> None:
+        """Check the options of a call against the checkpoint, as far as its config is known.
+
+        Raises:
+            ValueError: If its scorer does not support one.
+        """
+        if self._config is not None:
+            check_options(self._config.scorer, options)
+
     def rank(self, query: str, pages: Sequence[Page], options: CallOptions, top_n: int | None) -> Ranking:
         """Rank pages.
 
@@ -87,6 +97,7 @@ class Engine:
 
     def _call(self, query: str, pages: Sequence[Page], options: CallOptions) -> Call:
         runner = self.load()
+        self.check(options)
         from ziprerank_integrations.engine.call import Call
 
         return Call(runner, options, query, pages, self.options.model)

@@ -64,6 +64,7 @@ class Loop:
         self.model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.config = read(folder)
+        self.instruction = INSTRUCTION
         self.exit = own.get("exit", LAYERS)
         self.band = own.get("band", [1, self.exit])
         self.page_first = own.get("order") == "vision-first"
@@ -74,7 +75,7 @@ class Loop:
             if self.page_first
             else f"<Query>:{query}\n<Document>:{PAGE}"
         )
-        text = f"{START}{INSTRUCTION}{middle}{END}".replace("<|image_pad|>", "<|image_pad|>" * tokens)
+        text = f"{START}{self.instruction}{middle}{END}".replace("<|image_pad|>", "<|image_pad|>" * tokens)
         ids: list[int] = self.tokenizer(text)["input_ids"]
         return ids
 
@@ -250,9 +251,28 @@ def test_more_pages_than_a_block_with_unreadable_and_equal_ones(folder: Path) ->
     assert caught.value.index == 2
 
 
-def test_pruning_is_refused(folder: Path) -> None:
+def test_options_that_are_not_supported_are_refused(folder: Path, untied: Path) -> None:
     with pytest.raises(ValueError, match=r"keep_ratio=0\.5 is not supported"):
-        ZipReranker(folder, keep_ratio=0.5).rerank("q", [Page.from_image(picture(1, (64, 64)))])
+        ZipReranker(folder, keep_ratio=0.5)
+    with pytest.raises(ValueError, match=r"keep_ratio=0\.5 is not supported"):
+        ZipReranker(folder).with_options(keep_ratio=0.5)
+    with pytest.raises(ValueError, match="instruction needs a pointwise checkpoint"):
+        ZipReranker(untied, instruction="Find it.")
+    with pytest.raises(ValueError, match="instruction=' ' is not a text"):
+        ZipReranker(folder, instruction=" ")
+
+
+def test_another_instruction_is_another_prompt_and_another_state(folder: Path, own: dict[str, Any]) -> None:
+    instruction = "Find a document image that matches the given query."
+    loop = Loop(folder, own)
+    loop.instruction = instruction
+    pages = [Page.from_image(image) for image in images()[:2]]
+    reranker = ZipReranker(folder)
+    plain = logits(reranker.rerank(QUERY, pages))
+    found = logits(reranker.with_options(instruction=instruction).rerank(QUERY, pages))
+    assert found == pytest.approx([loop.logit(QUERY, image) for image in images()[:2]], abs=1e-4)
+    assert found != pytest.approx(plain, abs=1e-3)
+    assert logits(reranker.rerank(QUERY, pages)) == pytest.approx(plain, abs=1e-6)
 
 
 def test_the_scale_reaches_the_client(tmp_path: Path) -> None:

@@ -35,26 +35,20 @@ class PointwiseScorer:
 
     Args:
         checkpoint: The loaded model.
-        options: ``keep_ratio`` must be 1.
-
-    Raises:
-        ValueError: If the options ask for pruning.
+        options: ``instruction`` is used.
     """
 
     max_pages: int | None = None
     scale: Literal["relative", "absolute"] = "absolute"
 
     def __init__(self, checkpoint: Checkpoint, options: CallOptions) -> None:
-        if options.keep_ratio < 1:
-            raise ValueError(
-                f"keep_ratio={options.keep_ratio} is not supported by a pointwise checkpoint yet"
-            )
         config = checkpoint.config.pointwise
         assert config is not None  # the config reader has checked it
         self._checkpoint = checkpoint
         self._config = config
+        self._instruction = config.instruction if options.instruction is None else options.instruction
         self._page_first = config.order == "vision-first"
-        self.state = f"kv {config.layers} {config.band} {config.instruction}" if self._page_first else ""
+        self.state = f"kv {config.layers} {config.band} {self._instruction}" if self._page_first else ""
 
     @classmethod
     def answer_tokens(cls, text: TextEncoder, config: CheckpointConfig) -> list[int]:
@@ -71,7 +65,7 @@ class PointwiseScorer:
         """Return the states of pages of one shape. See `Scorer.prepare`."""
         if not self._page_first:
             return pages
-        head, length = self._head(pointwise_head(self._config.instruction))
+        head, length = self._head(pointwise_head(self._instruction))
         first, stop = self._config.band
         rows, columns = pages[0].rows, pages[0].columns
         hidden, visual, deepstack = self._page_tokens(pages)
@@ -97,7 +91,7 @@ class PointwiseScorer:
     @torch.inference_mode()
     def score(self, query: str, pages: Sequence[PageState], share: int = 1) -> Scored:
         """Score any number of pages. See `Scorer.score`."""
-        prompt = pointwise(query, self._config.instruction, page_first=self._page_first)
+        prompt = pointwise(query, self._instruction, page_first=self._page_first)
         tail = self._embed(prompt.tail)
         head, length = self._head(prompt.head)
         logits = torch.zeros(len(pages))
@@ -126,7 +120,7 @@ class PointwiseScorer:
         With the page first, it is the mean attention of the query's text; with the query first, where that
         cannot attend to the page, the attention of the prompt's last token.
         """
-        prompt = pointwise(query, self._config.instruction, page_first=self._page_first)
+        prompt = pointwise(query, self._instruction, page_first=self._page_first)
         tail = self._embed(prompt.tail)
         head, length = self._head(prompt.head)
         first, stop = self._config.band

@@ -68,6 +68,7 @@ class ZipRerankRanker:
         window: Pages in one forward pass.
         stride: How far the window moves along a longer list.
         max_side: Longest edge of a page in pixels.
+        instruction: What relevance means, in the prompt of a pointwise checkpoint.
         scorer: How the checkpoint ranks.
         device: The compute device; None is the best available.
         dtype: The dtype of the weights: ``"float32"``, ``"bfloat16"``, ``"float16"``.
@@ -105,6 +106,7 @@ class ZipRerankRanker:
         window: int = _CALL.window,
         stride: int = _CALL.stride,
         max_side: int | None = _CALL.max_side,
+        instruction: str | None = _CALL.instruction,
         scorer: str | dict[str, Any] | None = _ENGINE.scorer,
         device: ComponentDevice | None = None,
         dtype: str | None = _ENGINE.dtype,
