@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ziprerank_integrations.cascade import Cascade
     from ziprerank_integrations.errors import (
         CheckpointError,
         EngineError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Cascade",
     "CheckpointError",
     "EngineError",
     "Evidence",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "cascade": ("Cascade",),
     "errors": (
         "CheckpointError",
         "EngineError",

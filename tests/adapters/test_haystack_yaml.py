@@ -77,8 +77,8 @@ def compatible(parameters: dict[str, Any]) -> dict[str, Any]:
     st.one_of(
         parameters_of([name for name in VALUES if name not in ("url", "api_key")]),
         parameters_of(list(WITH_URL)).map(lambda chosen: {"url": "http://a", **chosen}),
-        st.sampled_from([compatible({name: value}) for name, values in VALUES.items() if name not in ("url", "api_key")
-                         for value in values]),
+        st.sampled_from([compatible({name: value}) for name, values in VALUES.items()
+                         if name not in ("url", "api_key") for value in values]),
     )
 )  # fmt: skip
 def test_every_parameter_survives_a_round_trip(parameters: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from tests.rules.package import imports, modules
 BASE = "errors checks options scores pages types"
 # By root module or folder, what it may import besides its own folder; anywhere in a file.
 RULES = {
-    "": "errors local remote types",
+    "": "cascade errors local remote types",
     "errors": "",
     "scores": "",
     "datafiles": "errors",
@@ -28,6 +28,7 @@ RULES = {
     "remote": f"{BASE} wire",
     "local": "engine pictures.explanation options pages types",
     "connect": "local remote options types",
+    "cascade": "errors checks options scores types",
     "server": "errors checks pages types wire",
     "documents": f"{BASE} connect",
     "cluster": f"{BASE} server connect local wire",

@@ -1,0 +1,124 @@
+"""Cascade: the second reranker orders the best pages of the first one."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import picture
+from tests.helpers import checkpoints
+from ziprerank_integrations import Page, PageError, RankedPage, Ranking, Reranker, Usage, ZipReranker
+from ziprerank_integrations.cascade import Cascade
+from ziprerank_integrations.scores import decreasing, extend
+
+PAGES = [Page.from_text(f"page {number}", name=str(number)) for number in range(10)]
+
+
+class ByNumber:
+    """Ranks pages by their numbers; pages of ``broken`` are last with an error."""
+
+    def __init__(self, *, largest_first: bool, broken: Sequence[str] = ()) -> None:
+        self.model = "large" if largest_first else "small"
+        self.sign = -1 if largest_first else 1
+        self.broken = set(broken)
+        self.calls: list[tuple[list[str], int | None]] = []
+
+    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+        self.calls.append(([page.source for page in pages], top_n))
+        order = sorted(range(len(pages)), key=lambda index: self.sign * int(pages[index].source))
+        good = [index for index in order if pages[index].source not in self.broken]
+        bad = [index for index in order if pages[index].source in self.broken]
+        scores = extend(decreasing([0.9] * len(good)), len(bad))
+        items = tuple(
+            RankedPage(rank, index, score, None, pages[index], "broken" if index in bad else None)
+            for rank, (index, score) in enumerate(zip([*good, *bad], scores, strict=True), 1)
+        )
+        usage = Usage(pages=len(pages), windows=1, encoded=len(pages), ms={"total": 2.0, self.model: 1.0})
+        return Ranking(items[:top_n], query, self.model, usage)
+
+
+def order(ranking: Ranking) -> list[int]:
+    return [item.index for item in ranking]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_best_pages_are_ranked_again_and_the_others_continue_below(asynchronous: bool) -> None:
+    first, second = ByNumber(largest_first=True), ByNumber(largest_first=False)
+    cascade = Cascade(first, second, keep=4)
+
+    def rank(**options: Any) -> Ranking:
+        if asynchronous:
+            return asyncio.run(cascade.arerank("q", PAGES, **options))
+        return cascade.rerank("q", PAGES, **options)
+
+    ranking = rank()
+    assert order(ranking) == [6, 7, 8, 9, 5, 4, 3, 2, 1, 0]
+    assert second.calls == [(["9", "8", "7", "6"], None)] and first.calls[0][1] is None
+    assert [item.rank for item in ranking] == list(range(1, 11))
+    assert all(a > b > 0 for a, b in itertools.pairwise(item.score for item in ranking))
+    assert ranking.model == "large → small" and ranking.scale == "relative"
+    assert ranking.usage == Usage(
+        pages=10, windows=2, encoded=14, ms={"total": 4.0, "large": 1.0, "small": 1.0}
+    )
+    assert order(rank(top_n=2)) == [6, 7] and first.calls[-1][1] == 4
+    assert order(rank(top_n=6)) == [6, 7, 8, 9, 5, 4] and first.calls[-1][1] == 6
+
+
+def test_unreadable_pages_are_last() -> None:
+    first = ByNumber(largest_first=True, broken=["9"])
+    second = ByNumber(largest_first=False, broken=["7"])
+    ranking = Cascade(first, second, keep=3).rerank("q", PAGES)
+    assert order(ranking) == [6, 8, 5, 4, 3, 2, 1, 0, 7, 9]
+    assert [item.error is not None for item in ranking] == [False] * 8 + [True] * 2
+    nothing = ByNumber(largest_first=True, broken=[page.source for page in PAGES])
+    assert len(Cascade(nothing, second).rerank("q", PAGES)) == 10
+
+
+def test_an_error_of_the_second_stage_has_the_index_in_the_callers_list() -> None:
+    class Raising(ByNumber):
+        def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+            raise PageError(pages[1].source, "is broken", index=1)
+
+    with pytest.raises(PageError) as caught:
+        Cascade(ByNumber(largest_first=True), Raising(largest_first=False), keep=3).rerank("q", PAGES)
+    assert (caught.value.page, caught.value.index) == ("8", 8)
+
+
+@pytest.mark.parametrize("keep", [0, -1, 2.5, True, "3"])
+def test_keep_is_checked(keep: Any) -> None:
+    with pytest.raises(ValueError, match="keep="):
+        Cascade(ByNumber(largest_first=True), ByNumber(largest_first=False), keep=keep)
+
+
+def test_bad_input_and_no_pages() -> None:
+    cascade = Cascade(ByNumber(largest_first=True), ByNumber(largest_first=False))
+    assert isinstance(cascade, Reranker)
+    assert len(cascade.rerank("q", [])) == 0
+    with pytest.raises(ValueError, match="blank"):
+        cascade.rerank(" ", PAGES)
+    with pytest.raises(TypeError, match="not a Page"):
+        cascade.rerank("q", ["a.png"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="top_n"):
+        cascade.rerank("q", PAGES, top_n=0)
+
+
+def test_a_pointwise_and_a_listwise_checkpoint(untied: Path, tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "order": "vision-first", "exit": 3, "max_side": 64}
+    pages = [Page.from_image(picture(seed, (64, 64))) for seed in range(30)]
+    first = ZipReranker(checkpoints.make(tmp_path, layers=4, ziprerank=own))
+    with Cascade(first, ZipReranker(untied, max_side=64), keep=8) as cascade:
+        ranking = cascade.rerank("blue", pages)
+        alone = first.rerank("blue", pages)
+        assert set(order(ranking)[:8]) == set(order(alone)[:8]) and order(ranking)[8:] == order(alone)[8:]
+        expected = ZipReranker(untied, max_side=64).rerank(
+            "blue", [pages[index] for index in order(alone)[:8]]
+        )
+        assert [item.logit for item in ranking][:8] == pytest.approx(
+            [item.logit for item in expected], abs=1e-5
+        )
+        assert ranking.usage is not None and ranking.usage.windows == 2 and cascade.cached_bytes > 0
