@@ -46,8 +46,8 @@ class Cascade(Closing):
         """Rank pages for a query. See `ZipReranker.rerank`.
 
         Returns:
-            The pages that both rerankers ranked, in the second one's order and with its scores and logits, then
-            the others in the first one's order; their scores continue below. Scores are relative.
+            The pages that both rerankers ranked, in the second one's order and with its scores and logits,
+            then the others in the first one's order; their scores continue below. Scores are relative.
 
         Raises:
             QueryError: If the query is not valid.

@@ -53,9 +53,11 @@ class RankedPage:
     Attributes:
         rank: From 1.
         index: The page's index in the caller's list.
-        score: In (0, 1], strictly decreasing with rank; relative to the other candidates.
-        logit: The page's logit in the last window the page was in; comparable only inside one window. None
-            where there is none (the page could not be read, or a remote server does not report it).
+        score: In (0, 1], strictly decreasing with rank; `Ranking.scale` says whether it is relative to the
+            other candidates or absolute.
+        logit: The page's logit in the last window the page was in, comparable only inside one window; for a
+            pointwise checkpoint comparable everywhere. None where there is none (the page could not be read,
+            or a remote server does not report it).
         page: The caller's page.
         error: None, or why the page could not be ranked.
         evidence: The visual tokens that were kept, where the page was pruned.
@@ -149,6 +151,7 @@ class Ranking(Sequence[RankedPage]):
         return {
             "query": self.query,
             "model": self.model,
+            "scale": self.scale,
             "usage": None if self.usage is None else self.usage.to_dict(),
             "results": [item.to_dict() for item in self.items],
         }

@@ -55,7 +55,7 @@ class AdapterSettings(BaseModel):
     top_n: int | None = Field(None, description="How many to return, at least 1; None returns all.")
     score_threshold: float | None = Field(
         None,
-        description="Leaves out lower scores; scores are relative to the other candidates of a call.",
+        description="Leaves out lower scores; those of a listwise model are relative within a call.",
     )
     on_error: OnError = Field(
         _CALL.on_error,

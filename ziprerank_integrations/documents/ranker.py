@@ -32,7 +32,7 @@ class RankedDocument:
 
     Attributes:
         index: Its index in the caller's list.
-        score: In (0, 1], relative to the other documents of the call.
+        score: In (0, 1]; see `Ranking.scale`.
     """
 
     index: int
@@ -50,8 +50,8 @@ class DocumentRanker:
         api_key: See `connect`.
         reranker: A reranker to use instead of ``model`` or ``url``.
         top_n: How many documents to return; None returns all.
-        score_threshold: Documents with a lower score are left out. Scores are relative to the other
-            documents of the call, so this does not measure relevance.
+        score_threshold: Documents with a lower score are left out. Scores of a listwise checkpoint are
+            relative to the other documents of the call, so there it does not measure relevance.
         on_error: What happens to a document whose page cannot be read: ``"raise"`` raises its `PageError`,
             ``"last"`` ranks it last.
         image_loader: See `PageFinder`.

@@ -54,7 +54,7 @@ class ZipRerankRanker:
         api_key: The server's key.
         reranker: A reranker object to use instead of a model. Such a component cannot be serialised.
         top_k: How many documents to return, at least 1; None returns all.
-        score_threshold: Documents with a lower score are left out; scores are relative within a call.
+        score_threshold: Documents with a lower score are left out; see `Ranking.scale`.
         on_error: If a page image cannot be read: ``"raise"`` an error, or rank its document ``"last"``.
         image_loader: Function from a document to its image (PIL image, bytes, path, data URI, base64, `Page`)
             or None. Such a component cannot be serialised.
