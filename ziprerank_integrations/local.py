@@ -62,6 +62,8 @@ class ZipReranker(Closing):
             ``"auto"``: flash where it is installed and supported, else sdpa.
         revision: Branch, tag or commit of a hub model.
         cache_bytes: The most memory for the features of pages seen before, in bytes; 0 disables the cache.
+        page_store: A folder in which the features of pages are kept between processes; None keeps none.
+        page_store_bytes: The most bytes of files in it; the least recently used are deleted.
         token: Token for the hub.
         cache_dir: The folder of downloaded hub models.
         max_image_pixels: Images of more pixels are refused.
@@ -90,6 +92,8 @@ class ZipReranker(Closing):
         attention: Attention = _ENGINE.attention,
         revision: str | None = _ENGINE.revision,
         cache_bytes: int = _ENGINE.cache_bytes,
+        page_store: str | os.PathLike[str] | None = _ENGINE.page_store,
+        page_store_bytes: int = _ENGINE.page_store_bytes,
         token: str | bool | None = _ENGINE.token,
         cache_dir: str | os.PathLike[str] | None = _ENGINE.cache_dir,
         max_image_pixels: int = _ENGINE.max_image_pixels,

@@ -87,6 +87,8 @@ class EngineOptions:
     attention: Attention = "auto"
     revision: str | None = None
     cache_bytes: int = 2 * 2**30
+    page_store: str | None = None
+    page_store_bytes: int = 20 * 2**30
     token: str | bool | None = None
     cache_dir: str | None = None
     max_image_pixels: int = 64_000_000
@@ -99,6 +101,7 @@ class EngineOptions:
             ("device", str),
             ("dtype", _dtype_name),
             ("cache_dir", fspath),
+            ("page_store", fspath),
         ):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else to_text(value))
@@ -110,6 +113,7 @@ class EngineOptions:
             choice("dtype", self.dtype, DTYPES)
         choice("attention", self.attention, ("auto", "sdpa", "flash", "eager"))
         integer("cache_bytes", self.cache_bytes, 0)
+        integer("page_store_bytes", self.page_store_bytes, 1)
         integer("max_image_pixels", self.max_image_pixels, 1)
 
 

@@ -43,6 +43,8 @@ VALUES: dict[str, Any] = {
     "attention": ["eager", "sdpa"],
     "revision": ["main"],
     "cache_bytes": [0, 1000],
+    "page_store": ["/store", Path("/store/pages")],
+    "page_store_bytes": [10**9],
     "token": [Secret.from_env_var("HF_TOKEN"), Secret.from_env_var("OTHER", strict=False)],
     "cache_dir": ["/cache", Path("/cache/hub")],
     "max_image_pixels": [1, 10_000],

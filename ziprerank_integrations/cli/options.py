@@ -33,6 +33,7 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "instruction": (CallOptions, _ALL, "What relevance means, in a pointwise checkpoint's prompt."),
     "max_side": (CallOptions, _ALL, "Longest edge of a page in pixels, a multiple of 32."),
     "on_error": (CallOptions, (RANK,), "Fail on an unreadable page, or rank it last"),
+    "page_store": (EngineOptions, _ALL, "Folder in which page features are kept between runs."),
     "cache_bytes": (
         EngineOptions,
         (SERVE,),

@@ -97,6 +97,10 @@ class AdapterSettings(BaseModel):
     attention: Attention = Field(_ENGINE.attention, description="'auto', 'sdpa', 'flash' or 'eager'.")
     revision: str | None = Field(_ENGINE.revision, description="Branch, tag or commit of a hub model.")
     cache_bytes: int = Field(_ENGINE.cache_bytes, description="Memory of the page cache; 0 disables it.")
+    page_store: PathText | None = Field(
+        _ENGINE.page_store, description="Folder in which page features are kept between processes."
+    )
+    page_store_bytes: int = Field(_ENGINE.page_store_bytes, description="The most bytes of that folder.")
     token: SecretStr | None = Field(None, exclude=True, description="Token for the hub.")
     cache_dir: PathText | None = Field(_ENGINE.cache_dir, description="Folder of downloaded hub models.")
     max_image_pixels: int = Field(_ENGINE.max_image_pixels, description="Images of more pixels are refused.")

@@ -9,10 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ziprerank_integrations.engine.cache import LruCache
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer
 from ziprerank_integrations.engine.features import PageFeatures
+from ziprerank_integrations.engine.page_states import PageStates
 from ziprerank_integrations.engine.prefetch import Prefetcher
 from ziprerank_integrations.engine.preprocess import patches, pixels
 from ziprerank_integrations.engine.scorers.base import PageState, Scorer
@@ -80,7 +80,7 @@ class PageEncoder:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        cache: LruCache[PageState],
+        cache: PageStates,
         device: DeviceLock,
         max_image_pixels: int,
     ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ziprerank_integrations.engine import checkpoint_config
@@ -137,7 +138,13 @@ class Engine:
             self._config = checkpoint_config.read(folder, options.scorer)
         with gc_paused():
             checkpoint = load(self._config, options.device, options.dtype, options.attention)
-        return ModelRunner(checkpoint, options.cache_bytes, options.max_image_pixels)
+        store = None
+        if options.page_store is not None:
+            from ziprerank_integrations.engine.page_store import PageStore, identity
+
+            name = identity(self._config.folder, checkpoint.dtype)
+            store = PageStore(Path(options.page_store), name, options.page_store_bytes)
+        return ModelRunner(checkpoint, options.cache_bytes, options.max_image_pixels, store)
 
     def close(self) -> None:
         """Release weights, cache and threads. A running call ends as usual; a later one loads again."""

@@ -7,10 +7,11 @@ from functools import partial
 
 from torch import Tensor
 
-from ziprerank_integrations.engine.cache import LruCache
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer, release_memory
 from ziprerank_integrations.engine.encoder import PageEncoder
+from ziprerank_integrations.engine.page_states import PageStates
+from ziprerank_integrations.engine.page_store import PageStore
 from ziprerank_integrations.engine.scorers.base import PageState, Scored, Scorer
 from ziprerank_integrations.errors import QueryError
 from ziprerank_integrations.options import MAX_QUERY_TOKENS, CallOptions
@@ -23,6 +24,7 @@ class ModelRunner:
         checkpoint: The loaded model.
         cache_bytes: The most bytes of features that are kept.
         max_image_pixels: Images of more pixels are refused.
+        store: Where states are kept between processes, if anywhere.
 
     Attributes:
         checkpoint: The loaded model.
@@ -30,9 +32,15 @@ class ModelRunner:
         encoder: Encodes pages.
     """
 
-    def __init__(self, checkpoint: Checkpoint, cache_bytes: int, max_image_pixels: int) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        cache_bytes: int,
+        max_image_pixels: int,
+        store: PageStore | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
-        self.cache: LruCache[PageState] = LruCache(cache_bytes)
+        self.cache = PageStates(cache_bytes, checkpoint.device, store)
         self._device = DeviceLock(self.clear)
         self.encoder = PageEncoder(checkpoint, self.cache, self._device, max_image_pixels)
 

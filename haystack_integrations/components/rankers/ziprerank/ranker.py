@@ -75,6 +75,8 @@ class ZipRerankRanker:
         attention: The attention kernel.
         revision: Branch, tag or commit of a hub model.
         cache_bytes: Memory of the page cache in bytes.
+        page_store: Folder in which page features are kept between processes.
+        page_store_bytes: The most bytes of that folder.
         token: Token for the hub.
         cache_dir: Folder of downloaded hub models.
         max_image_pixels: The most pixels of an image; a larger one is an error.
@@ -113,6 +115,8 @@ class ZipRerankRanker:
         attention: Attention = _ENGINE.attention,
         revision: str | None = _ENGINE.revision,
         cache_bytes: int = _ENGINE.cache_bytes,
+        page_store: str | os.PathLike[str] | None = _ENGINE.page_store,
+        page_store_bytes: int = _ENGINE.page_store_bytes,
         token: Secret | None = None,
         cache_dir: str | os.PathLike[str] | None = _ENGINE.cache_dir,
         max_image_pixels: int = _ENGINE.max_image_pixels,
