@@ -180,6 +180,26 @@ class ZipReranker(Closing):
             return Ranking((), query, self.model, Usage())
         return self._engine.rank(query, candidates, self._options, top_n)
 
+    def prepare(self, pages: Sequence[Page]) -> Usage:
+        """Encode pages before any query is known, so that a later `rerank` finds them cached.
+
+        With ``page_store``, also a later process does.
+
+        Args:
+            pages: The pages; those that are cached are skipped.
+
+        Returns:
+            The cost: ``encoded`` pages and ``cached`` ones.
+
+        Raises:
+            TypeError: If one is not a `Page`.
+            PageError: If a page cannot be read and ``on_error`` is ``"raise"``.
+            CheckpointError: If the model cannot be loaded.
+            EngineError: If memory was not enough.
+        """
+        candidates = check_pages(pages)
+        return self._engine.prepare(candidates, self._options) if candidates else Usage()
+
     async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
         """Rank pages without blocking the event loop. See `rerank`."""
         work = functools.partial(contextvars.copy_context().run, self.rerank, query, pages, top_n=top_n)

@@ -189,3 +189,25 @@ def test_max_side_is_part_of_the_key(small: ZipReranker, make_pdf: Callable[...,
     usages = [small.with_options(max_side=side).rerank("q", pages).usage for side in (128, 256, 128)]
     assert [usage.encoded for usage in usages if usage is not None] == [2, 2, 0]
     assert [usage.tokens_before for usage in usages if usage is not None] == [2 * 12, 2 * 48, 2 * 12]
+
+
+def test_prepared_pages_need_no_tower_and_a_second_run_encodes_the_rest(
+    untied: Path, make_pdf: Callable[..., Path], tmp_path: Path
+) -> None:
+    pages = [*Page.from_pdf(make_pdf(6, "prepared.pdf")), Page.from_image(picture(1, (64, 64)))]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG no")
+    reranker = ZipReranker(untied, max_side=64)
+    usage = reranker.prepare([*pages[:4], pages[0]])
+    assert (usage.pages, usage.encoded, usage.cached, usage.windows) == (5, 4, 0, 0)
+    lenient = reranker.with_options(on_error="last")
+    usage = lenient.prepare([*pages[:5], Page.from_image(broken), *pages[5:]])
+    assert (usage.encoded, usage.cached) == (3, 4)
+    ranking = reranker.rerank("topic 7", pages)
+    assert ranking.usage is not None and (ranking.usage.encoded, ranking.usage.cached) == (0, 7)
+    expected = ZipReranker(untied, max_side=64).rerank("topic 7", pages)
+    assert [item.logit for item in ranking] == pytest.approx([item.logit for item in expected], abs=1e-5)
+    with pytest.raises(PageError, match=r"broken\.png") as caught:
+        reranker.prepare([pages[0], Page.from_image(broken)])
+    assert caught.value.index == 1
+    assert reranker.prepare([]).encoded == 0

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import ziprerank_integrations
-from ziprerank_integrations.cli import evaluate, info, rank, serve, train
+from ziprerank_integrations.cli import evaluate, index, info, rank, serve, train
 
 app = typer.Typer(
     help="Rank page images for a question, in one forward pass.",
@@ -16,6 +16,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("rank")(rank.rank)
+app.command("index")(index.index)
 app.command("info")(info.info)
 app.command("serve")(serve.serve)
 app.add_typer(train.app, name="train")

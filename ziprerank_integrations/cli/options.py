@@ -20,20 +20,21 @@ Model = Annotated[
     ),
 ]
 
-RANK, SERVE, EVAL = "rank", "serve", "eval"
-_ALL = (RANK, SERVE, EVAL)
+RANK, SERVE, EVAL, INDEX = "rank", "serve", "eval", "index"
+_ALL = (RANK, SERVE, EVAL, INDEX)
+_QUERY = (RANK, SERVE, EVAL)
 # By field: the class that defines it, the commands that have the option, and its help text.
 _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "scorer": (EngineOptions, _ALL, "listwise or pointwise. Default: what the checkpoint's files say."),
     "device": (EngineOptions, _ALL, "cuda, cuda:1, mps or cpu. Default: the best available."),
-    "keep_ratio": (CallOptions, _ALL, "Share of visual tokens that are kept, in (0, 1]."),
+    "keep_ratio": (CallOptions, _QUERY, "Share of visual tokens that are kept, in (0, 1]."),
     "interaction": (CallOptions, (RANK,), "Text that pruning compares visual tokens with"),
     "window": (CallOptions, (RANK,), "Pages in one forward pass, 2 to 20."),
     "stride": (CallOptions, (RANK,), "Pages that the window moves by."),
     "instruction": (CallOptions, _ALL, "What relevance means, in a pointwise checkpoint's prompt."),
     "max_side": (CallOptions, _ALL, "Longest edge of a page in pixels, a multiple of 32."),
-    "on_error": (CallOptions, (RANK,), "Fail on an unreadable page, or rank it last"),
-    "page_store": (EngineOptions, _ALL, "Folder in which page features are kept between runs."),
+    "on_error": (CallOptions, (RANK, INDEX), "Fail on an unreadable page, or rank it last"),
+    "page_store": (EngineOptions, _QUERY, "Folder in which page features are kept between runs."),
     "cache_bytes": (
         EngineOptions,
         (SERVE,),

@@ -127,6 +127,35 @@ class Call:
             self._scorer.scale,
         )
 
+    def prepare(self) -> Usage:
+        """Encode the pages that are not cached, without a query; a stopped run continues where it was.
+
+        Raises:
+            PageError: If a page cannot be read and ``on_error`` is ``raise``.
+            EngineError: If memory was not enough.
+        """
+        begin = time.perf_counter()
+        with pdf.session(), closing(self._prefetcher), self._bar:
+            self._compute_keys()
+            missing: dict[str, int] = {}
+            for index, key in self._keys.items():
+                if key in self._runner.cache:
+                    self._cached += 1
+                    self._count_page()
+                elif missing.setdefault(key, index) != index:
+                    self._count_page()
+            indices = list(missing.values())
+            blocks = [indices[start : start + _BLOCK] for start in range(0, len(indices), _BLOCK)]
+            for block, upcoming in zip(blocks, [*blocks[1:], []], strict=True):
+                self._held = {}
+                while readable := [index for index in block if index not in self._failed]:
+                    try:
+                        self._features(readable, upcoming)
+                        break
+                    except _Unreadable:
+                        continue
+        return self._usage((time.perf_counter() - begin) * 1e3)
+
     def explain(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         """Return the similarity map of the first page, (rows, columns) float32 in [-1, 1].
 

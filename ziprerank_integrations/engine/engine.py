@@ -16,7 +16,7 @@ from ziprerank_integrations.engine.gc_pause import gc_paused
 from ziprerank_integrations.engine.scorers import check_options
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.options import CallOptions, EngineOptions
-from ziprerank_integrations.types import Page, Ranking
+from ziprerank_integrations.types import Page, Ranking, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,6 +83,16 @@ class Engine:
             QueryError: If the query is too long.
         """
         return self._call(query, pages, options).rank(top_n)
+
+    def prepare(self, pages: Sequence[Page], options: CallOptions) -> Usage:
+        """Encode pages that are not cached, without a query.
+
+        Raises:
+            PageError: If a page cannot be read and ``on_error`` is ``raise``.
+            CheckpointError: If the model cannot be loaded.
+            EngineError: If memory was not enough.
+        """
+        return self._call("", pages, options).prepare()
 
     def explain(
         self, query: str, page: Page, options: CallOptions
