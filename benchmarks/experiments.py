@@ -64,10 +64,5 @@ class Experiments:
 
 def _last_of_batch(language: LanguageModel, batch: Tensor, positions: Tensor) -> Tensor:
     """Run (B, L, D) sequences of one length as a batch; the last layer for the last position only."""
-    angles = language._rotations(batch[0], positions)
-    layers = language._decoder.layers
-    hidden = batch
-    for number, layer in enumerate(layers):
-        hidden, _ = language._layer(layer, hidden, angles, None, last_only=number == len(layers) - 1)
-    last: Tensor = language._decoder.norm(hidden)[:, -1]
-    return last
+    hidden, _ = language.run(batch, positions[:, None], range(language.layers), last_only=True)
+    return language.norm(hidden)[:, -1]

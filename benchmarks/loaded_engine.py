@@ -47,7 +47,7 @@ class LoadedEngine:
         """Rank pages with the options of a call; without ``prefetch`` each page is loaded when needed."""
         call_options = CallOptions(**options)  # type: ignore[arg-type]
         sizes = self.runner.checkpoint.config.sizes(call_options.max_side)
-        loader = None if prefetch else LazyLoader(partial(self.runner.encoder.load, sizes))
+        loader = None if prefetch else LazyLoader(partial(self.runner.encoder.load, sizes, ""))
         return Call(self.runner, call_options, query, pages, "benchmark", loader).rank(None)
 
     def clear_cache(self) -> None:

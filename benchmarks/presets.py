@@ -103,6 +103,7 @@ def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: s
         folder=_TOKENIZER,
         raw=stock.config.to_dict(),
         scorer="listwise",
+        pointwise=None,
         max_side=preset.max_side,
         random_weights=True,
         patch=16,
