@@ -225,7 +225,7 @@ class ZipReranker(Closing):
         similarity = self._engine.explain(query, page, self._options)
         sizes = self.sizes
         assert sizes is not None  # known since the model is loaded
-        return Explanation(query, page, similarity, self._options.interaction, sizes.max_side)
+        return Explanation(query, page, similarity, self._options.interaction, sizes.longest_side)
 
     def with_options(self, **options: Any) -> ZipReranker:
         """Return a reranker with other options of a call, on the same weights and cache.

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pymupdf
@@ -13,6 +14,8 @@ import pytest
 
 from ziprerank_integrations import Page, PageError, ZipReranker
 from ziprerank_integrations.pages import pdf
+from ziprerank_integrations.pages.pdf_pdfium import PdfiumFile
+from ziprerank_integrations.pages.pdf_pymupdf import PyMuPdfFile
 from ziprerank_integrations.pages.sizes import SizeRule
 
 
@@ -124,3 +127,52 @@ def test_a_selection_beyond_the_last_page_raises() -> None:
 def test_the_header_of_a_pdf_is_in_the_first_1024_bytes() -> None:
     assert pdf.is_pdf(b"%PDF-1.7") and pdf.is_pdf(b"\n" * 1019 + b"%PDF-")
     assert not pdf.is_pdf(b"\n" * 1020 + b"%PDF-") and not pdf.is_pdf(b"PDF")
+
+
+libraries = pytest.mark.parametrize("library", [PyMuPdfFile, PdfiumFile])
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> str:
+    document = pymupdf.open()
+    document.new_page()
+    path = tmp_path / "secret.pdf"
+    document.save(path, encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="user", owner_pw="owner")
+    return str(path)
+
+
+@libraries
+def test_an_encrypted_pdf_raises(library: Any, encrypted: str) -> None:
+    with pytest.raises(PageError, match=r"secret\.pdf: the PDF is encrypted and needs a password"):
+        library("secret.pdf", encrypted, None)
+
+
+@libraries
+@pytest.mark.parametrize("data", [b"", b"words", b"%PDF-1.7 nothing", b"\x89PNG\r\n\x1a\n"])
+def test_other_bytes_raise(library: Any, data: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PageError, match="is not a readable PDF"):
+        library("other.pdf", None, data)
+    assert capfd.readouterr() == ("", "")
+
+
+@libraries
+def test_a_path_and_its_bytes_are_the_same_file(library: Any, make_pdf: Callable[..., Path]) -> None:
+    path = make_pdf(3)
+    by_path, by_bytes = library("a", str(path), None), library("a", None, path.read_bytes())
+    assert by_path.page_count == by_bytes.page_count == 3
+    assert by_path.size(1) == by_bytes.size(1) == (595.0, 842.0)
+    assert by_path.labels() == by_bytes.labels() == ["1", "2", "3"]
+    assert by_path.render(1, 60, 85).tobytes() == by_bytes.render(1, 60, 85).tobytes()
+    assert by_path.render(1, 60, 85).tobytes() != by_path.render(2, 595, 842).resize((60, 85)).tobytes()
+    for file in (by_path, by_bytes):
+        file.close()
+
+
+@libraries
+def test_a_rotated_page_has_its_width_and_height_swapped(library: Any) -> None:
+    document = pymupdf.open()
+    document.new_page(width=200, height=400).set_rotation(90)
+    file = library("a", None, document.tobytes())
+    assert file.size(0) == (400.0, 200.0)
+    assert file.render(0, 40, 20).size == (40, 20)
+    file.close()

@@ -184,3 +184,10 @@ def test_addresses_that_are_not_public(address: str) -> None:
 @pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "8.8.8.8"])
 def test_addresses_that_are_public(address: str) -> None:
     assert urls._public(address)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:p/ss@host/x", "user:pw@host/x", "http://user:secret@host/x?key=secret#secret"]
+)
+def test_a_label_shows_no_credentials(url: str) -> None:
+    assert not [part for part in ("ss@", "pw", "secret") if part in urls.short(url)]

@@ -10,7 +10,7 @@ import typer
 
 from ziprerank_integrations.cli.inputs import open_pages
 from ziprerank_integrations.cli.options import INDEX, Model, call_options, with_options
-from ziprerank_integrations.cli.rank import choose, report
+from ziprerank_integrations.cli.rank import choose_and_report, report
 
 
 @with_options(INDEX)
@@ -26,9 +26,7 @@ def index(
     """Encode the pages of PDFs and images into a folder; ranking with --page-store reads them from there."""
     call_options(options)
     candidates = open_pages(files, pages, options["on_error"])
-    chosen, why = choose(model, options["device"])
-    if why is not None:
-        report(f"model: {chosen} ({why}; --model selects another)")
+    chosen = choose_and_report(model, options["device"])
 
     from ziprerank_integrations.local import ZipReranker  # takes seconds: it imports torch
 

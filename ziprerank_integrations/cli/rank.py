@@ -49,9 +49,7 @@ def rank(
     if save is not None:
         contact_sheet.check(save)
     candidates = open_pages(files, pages, options["on_error"])
-    chosen, why = choose(model, options["device"])
-    if why is not None:
-        report(f"model: {chosen} ({why}; --model selects another)")
+    chosen = choose_and_report(model, options["device"])
 
     from ziprerank_integrations.local import ZipReranker  # takes seconds: it imports torch
 
@@ -95,6 +93,14 @@ def choose(model: str | None, device: str | None) -> tuple[str, str | None]:
     if device is not None and not device.startswith("cuda"):
         return TINY, f"the small bundled one, because of --device {device}"
     return DEFAULT_MODEL, "the published one, because there is a CUDA device"
+
+
+def choose_and_report(model: str | None, device: str | None) -> str:
+    """Return the model that `choose` selects, and report the reason unless it was requested."""
+    chosen, why = choose(model, device)
+    if why is not None:
+        report(f"model: {chosen} ({why}; --model selects another)")
+    return chosen
 
 
 def report(message: str) -> None:

@@ -82,13 +82,25 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
     return out.transpose(1, 2).flatten(2)
 
 
-def _eager(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    groups = q.shape[1] // k.shape[1]
-    k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-    weights = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
+def weights(q: Tensor, k: Tensor, *, causal: bool) -> Tensor:
+    """Return attention weights, (B, H, L, S) float32.
+
+    Args:
+        q: (B, H, L, D).
+        k: (B, G, S, D).
+        causal: See `attend`.
+    """
+    k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+    scores = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
     if causal:
-        length, total = weights.shape[-2:]
+        length, total = scores.shape[-2:]
         later = torch.ones(length, total, dtype=torch.bool, device=q.device).triu(total - length + 1)
-        weights = weights.masked_fill(later, float("-inf"))
-    mixed: Tensor = weights.softmax(-1).to(v.dtype) @ v
+        scores = scores.masked_fill(later, float("-inf"))
+    result: Tensor = scores.softmax(-1)
+    return result
+
+
+def _eager(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
+    mixed: Tensor = weights(q, k, causal=causal).to(v.dtype) @ v
     return mixed

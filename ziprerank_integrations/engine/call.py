@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -19,7 +19,6 @@ from ziprerank_integrations.engine.prefetch import Prefetcher
 from ziprerank_integrations.errors import EngineError, PageError
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.pages import pdf
-from ziprerank_integrations.pages.sizes import NO_LIMIT
 from ziprerank_integrations.scores import absolute, extend
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ziprerank_integrations.engine.scorers.base import PageState, Scored
-
 
 _BLOCK = 64  # pages scored alone that are held at a time
 
@@ -123,7 +121,7 @@ class Call:
             self._query,
             self._model,
             self._usage(total),
-            self._sizes.max_side if self._sizes.max_side < NO_LIMIT else None,
+            self._sizes.longest_side,
             self._scorer.scale,
         )
 
@@ -144,16 +142,7 @@ class Call:
                     self._count_page()
                 elif missing.setdefault(key, index) != index:
                     self._count_page()
-            indices = list(missing.values())
-            blocks = [indices[start : start + _BLOCK] for start in range(0, len(indices), _BLOCK)]
-            for block, upcoming in zip(blocks, [*blocks[1:], []], strict=True):
-                self._held = {}
-                while readable := [index for index in block if index not in self._failed]:
-                    try:
-                        self._features(readable, upcoming)
-                        break
-                    except _Unreadable:
-                        continue
+            self._in_blocks(list(missing.values()), self._features)
         return self._usage((time.perf_counter() - begin) * 1e3)
 
     def explain(self) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -204,16 +193,12 @@ class Call:
         first: dict[str, int] = {}
         for index, key in self._keys.items():
             first.setdefault(key, index)
-        distinct = list(first.values())
-        blocks = [distinct[start : start + _BLOCK] for start in range(0, len(distinct), _BLOCK)]
         scored: dict[int, float] = {}
-        for block, upcoming in zip(blocks, [*blocks[1:], []], strict=True):
-            while indices := [index for index in block if index not in self._failed]:
-                try:
-                    scored.update(zip(indices, self._score(indices, upcoming), strict=True))
-                    break
-                except _Unreadable:
-                    continue
+
+        def score(indices: list[int], upcoming: list[int]) -> None:
+            scored.update(zip(indices, self._score(indices, upcoming), strict=True))
+
+        self._in_blocks(list(first.values()), score)
         logits: dict[int, float] = {}
         for index, key in self._keys.items():
             if first[key] in scored:
@@ -224,6 +209,23 @@ class Call:
                 self._failed[index] = self._failed[first[key]].at(index)
         # sorted() is stable: ties keep the earlier page first.
         return sorted(logits, key=lambda index: -logits[index]), logits
+
+    def _in_blocks(self, indices: list[int], work: Callable[[list[int], list[int]], object]) -> None:
+        """Run work on blocks of different pages, again without those that turn out to be unreadable.
+
+        Args:
+            indices: The pages; no two have the same key.
+            work: Called with the readable pages of a block and the pages of the next one.
+        """
+        blocks = [indices[start : start + _BLOCK] for start in range(0, len(indices), _BLOCK)]
+        for block, upcoming in zip(blocks, [*blocks[1:], []], strict=True):
+            self._held = {}  # blocks share no pages
+            while readable := [index for index in block if index not in self._failed]:
+                try:
+                    work(readable, upcoming)
+                    break
+                except _Unreadable:
+                    continue
 
     def _slide(self, limit: int) -> tuple[windows.WindowedRanking, list[int]]:
         """Slide over the pages that can be read; start again whenever one turns out to be unreadable."""

@@ -138,14 +138,15 @@ class PageEncoder:
         rendering = 0.0
         for key in pages:
             begin = time.perf_counter()
+            image = None
             try:
                 image = prefetcher.result(key)
             except PageError as error:
                 result[key] = error
                 if stop_on_error:
                     return result
-            else:
-                rendering += time.perf_counter() - begin
+            rendering += time.perf_counter() - begin
+            if image is not None:
                 group = waiting.setdefault(image.shape, [])
                 group.append((key, image))
                 if len(group) == self._batch_size(image.shape):

@@ -26,4 +26,4 @@ class PageFeatures:
     @property
     def nbytes(self) -> int:
         """Memory of the features in bytes."""
-        return sum(part.numel() * part.element_size() for part in (self.embeddings, *self.deepstack))
+        return sum(part.nbytes for part in (self.embeddings, *self.deepstack))

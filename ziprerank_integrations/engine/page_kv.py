@@ -32,7 +32,7 @@ class PageKV:
     @property
     def nbytes(self) -> int:
         """Memory of the keys and values in bytes."""
-        return sum(part.numel() * part.element_size() for part in (self.keys, self.values))
+        return self.keys.nbytes + self.values.nbytes
 
     def layer(self, index: int) -> KeyValues:
         """Return the keys and values (n, G, head dim) of one of the layers."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -133,14 +131,14 @@ def identity(folder: Path, dtype: torch.dtype) -> str:
 
 
 def _parts(state: PageState) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    fields: dict[str, Any] = {"rows": state.rows, "columns": state.columns}
+    fields = {"rows": state.rows, "columns": state.columns}
     if isinstance(state, PageKV):
         fields["start"] = state.start
         tensors = {"keys": state.keys, "values": state.values}
     else:
         tensors = {"embeddings": state.embeddings}
         tensors |= {f"deepstack.{level}": part for level, part in enumerate(state.deepstack)}
-    return tensors, {name: json.dumps(value) for name, value in fields.items()}
+    return tensors, {name: str(value) for name, value in fields.items()}
 
 
 def _state(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> PageState:

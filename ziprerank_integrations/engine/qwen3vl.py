@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ziprerank_integrations.engine.attention import Kernel, attend
+from ziprerank_integrations.engine.attention import Kernel, attend, weights
 
 KeyValues = tuple[Tensor, Tensor]
 """The keys (normalised and rotated) and values of a layer, each (B, L, G, head dim)."""
@@ -199,12 +199,7 @@ class LanguageModel:
         key = own if keys is None else torch.cat([keys, own], 1)
         query = attention.q_norm(attention.q_proj(normed).unflatten(-1, (-1, attention.head_dim)))
         query = rotate(query, *angles).transpose(1, 2).float()
-        key = key.repeat_interleave(query.shape[1] // key.shape[2], dim=2).permute(0, 2, 3, 1).float()
-        weights = query @ key * attention.head_dim**-0.5
-        length, total = weights.shape[-2:]
-        later = torch.ones(length, total, dtype=torch.bool, device=key.device).triu(total - length + 1)
-        mean: Tensor = weights.masked_fill(later, float("-inf")).softmax(-1)[0].mean(0)
-        return mean
+        return weights(query, key.transpose(1, 2).float(), causal=True)[0].mean(0)
 
     def norm(self, hidden: Tensor) -> Tensor:
         """Return hidden states after the final norm."""

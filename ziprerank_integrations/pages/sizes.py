@@ -62,6 +62,11 @@ class Sizes:
     min_pixels: int
     max_pixels: int
 
+    @property
+    def longest_side(self) -> int | None:
+        """The longest edge in pixels; None if only the number of pixels is limited."""
+        return self.max_side if self.max_side < NO_LIMIT else None
+
     def __call__(self, height: float, width: float, scalable: bool) -> tuple[int, int]:
         """Return the final height and width in pixels; see `origins.SizeRule`."""
         scale = self.max_side / max(height, width)

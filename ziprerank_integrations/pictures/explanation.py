@@ -24,14 +24,14 @@ class Explanation:
         similarity: (rows, columns) float32 in [-1, 1]: for each visual token the best cosine with any text
             token, the value by which pruning chooses (ZipRerank, arXiv 2605.11864).
         interaction: The text that the tokens were compared with; see `ZipReranker`.
-        max_side: The longest edge in pixels at which the page entered the model.
+        max_side: The longest edge in pixels at which the page entered the model; None if it has no limit.
     """
 
     query: str
     page: Page
     similarity: np.ndarray[tuple[int, int], np.dtype[np.float32]]
     interaction: str
-    max_side: int
+    max_side: int | None
 
     def overlay(self, share: float = 0.1) -> Image.Image:
         """Return the page as the model saw it under a heat map of the similarity.

@@ -13,14 +13,17 @@ _DIM_OPACITY = 0.8
 
 
 def heat_map(
-    page: Page, similarity: np.ndarray[tuple[int, int], np.dtype[np.float32]], max_side: int, share: float
+    page: Page,
+    similarity: np.ndarray[tuple[int, int], np.dtype[np.float32]],
+    max_side: int | None,
+    share: float,
 ) -> Image.Image:
     """Return the page under a heat map that highlights the parts most similar to a question.
 
     Args:
         page: The page.
         similarity: (rows, columns), one value for each visual token; the grid covers the whole page.
-        max_side: The longest edge in pixels at which the page entered the model.
+        max_side: The longest edge in pixels at which the page entered the model; None shows its own size.
         share: Share of the page that is highlighted, in (0, 1].
 
     Returns:

@@ -286,3 +286,9 @@ def test_the_scale_reaches_the_client(tmp_path: Path) -> None:
     assert [(item.index, item.score, item.logit) for item in ranking] == [
         (item.index, item.score, item.logit) for item in expected
     ]
+
+
+def test_an_explanation_without_a_limit_of_the_longest_edge_has_an_overlay(tmp_path: Path) -> None:
+    folder = checkpoints.make(tmp_path, ziprerank={"scorer": "pointwise"})
+    explanation = ZipReranker(folder).explain(QUERY, Page.from_image(picture(0, (96, 64))))
+    assert explanation.max_side is None and explanation.overlay().size == (96, 64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ class ListwiseScorer:
     def score(self, query: str, pages: Sequence[PageState], share: int = 1) -> Scored:
         """Score 1 to 20 pages in one forward pass. See `Scorer.score`."""
         model = self._checkpoint
-        features = [page for page in pages if isinstance(page, PageFeatures)]
+        features = cast(Sequence[PageFeatures], pages)
         encoded, text = self._embed(query, len(pages))
         before = sum(len(page.embeddings) for page in features)
         kept, prefix, evidence = None, None, None

@@ -7,7 +7,7 @@ first, early exit and the band of layers in which query and page interact.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -127,29 +127,21 @@ class PointwiseScorer:
         language = self._checkpoint.language
         if isinstance(page, PageKV):
             hidden = self._below_band(tail, page.start, head)
-            positions, visual = self._text_positions(tail, page.start), None
+            positions = self._text_positions(tail, page.start)
+            visual: Tensor | None = None
             levels: list[Tensor] = []
             rows = slice(0, len(self._checkpoint.text.parts(prompt.tail[:1])))
-            offset = length + 1
         else:
-            hidden, visual, levels = self._page_tokens([page])
-            hidden = torch.cat([hidden, tail[None]], 1)
-            start = length + 2 + max(page.rows, page.columns)
-            pieces = (
-                self._page_positions(length, page.rows, page.columns),
-                self._text_positions(tail, start),
-            )
-            positions, rows, offset = torch.cat(pieces, 2), slice(-1, None), length + 1
+            hidden, positions, visual, levels = self._page_sequence([page], length, tail)
+            rows = slice(-1, None)
+        offset = length + 1
         total = torch.zeros(page.rows * page.columns, device=hidden.device)
         for layer in range(first, stop):
-            keys, values = head[layer]
-            if isinstance(page, PageKV):
-                own = page.layer(layer - first)
-                keys, values = torch.cat([keys, own[0][None]], 1), torch.cat([values, own[1][None]], 1)
-            weights = language.attention_weights(hidden, positions, layer, keys)
+            past = self._past(head, layer, [page]) if isinstance(page, PageKV) else head[layer]
+            weights = language.attention_weights(hidden, positions, layer, past[0])
             total += weights[rows, offset : offset + len(total)].mean(0)
             hidden, _ = language.run(
-                hidden, positions, range(layer, layer + 1), [(keys, values)], visual=visual, deepstack=levels
+                hidden, positions, range(layer, layer + 1), [past], visual=visual, deepstack=levels
             )
         return total.cpu()
 
@@ -157,13 +149,12 @@ class PointwiseScorer:
         self, tail: Tensor, length: int, head: list[KeyValues], pages: Sequence[PageState]
     ) -> Tensor:
         """Run pages of one shape and the text after them, and return the last hidden state of each."""
-        features = [page for page in pages if isinstance(page, PageFeatures)]
-        hidden, visual, deepstack = self._page_tokens(features)
-        rows, columns = features[0].rows, features[0].columns
-        start = length + 2 + max(rows, columns)
+        hidden, positions, visual, deepstack = self._page_sequence(
+            cast(Sequence[PageFeatures], pages), length, tail
+        )
         hidden, _ = self._checkpoint.language.run(
-            torch.cat([hidden, tail.expand(len(pages), -1, -1)], 1),
-            torch.cat([self._page_positions(length, rows, columns), self._text_positions(tail, start)], 2),
+            hidden,
+            positions,
             range(self._config.layers),
             head,
             visual=visual,
@@ -184,21 +175,16 @@ class PointwiseScorer:
         """Run the query's text in and above the band, and return the last hidden state for each page."""
         language, layers = self._checkpoint.language, self._config.layers
         first, stop = self._config.band
-        states = [page for page in pages if isinstance(page, PageKV)]
+        states = cast(Sequence[PageKV], pages)
         positions = self._text_positions(hidden[0], start)
         hidden = hidden.expand(len(states), -1, -1)
         for layer in range(first, stop):
-            # One layer at a time: the states of all layers would take their memory twice.
-            pairs = [state.layer(layer - first) for state in states]
-            past = tuple(
-                torch.cat([before.expand(len(states), -1, -1, -1), torch.stack(list(own))], 1)
-                for before, own in zip(head[layer], zip(*pairs, strict=True), strict=True)
-            )
+            past = self._past(head, layer, states)
             hidden, _ = language.run(
                 hidden,
                 positions,
                 range(layer, layer + 1),
-                [(past[0], past[1])],
+                [past],
                 last_only=layer == layers - 1,
             )
         if stop < layers:
@@ -206,6 +192,18 @@ class PointwiseScorer:
                 hidden, positions, range(stop, layers), head[stop:layers], last_only=True
             )
         return hidden[:, -1]
+
+    def _past(self, head: list[KeyValues], layer: int, states: Sequence[PageKV]) -> KeyValues:
+        """Return the keys and values before the query's text in one layer of the band.
+
+        One layer at a time: stacked for all layers, the states would take their memory twice.
+        """
+        pairs = [state.layer(layer - self._config.band[0]) for state in states]
+        keys, values = (
+            torch.cat([before.expand(len(states), -1, -1, -1), torch.stack(own)], 1)
+            for before, own in zip(head[layer], zip(*pairs, strict=True), strict=True)
+        )
+        return keys, values
 
     def _logits(self, hidden: Tensor) -> Tensor:
         yes, no = self._checkpoint.answers
@@ -237,6 +235,19 @@ class PointwiseScorer:
         levels = [torch.stack(level) for level in zip(*(page.deepstack for page in pages), strict=True)]
         indices = torch.arange(1, 1 + visual.shape[1], device=self._checkpoint.device)
         return torch.cat([opening, visual, closing], 1), indices, levels
+
+    def _page_sequence(
+        self, pages: Sequence[PageFeatures], length: int, tail: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Return what `_page_tokens` does, with the text after the pages, and the positions."""
+        hidden, visual, levels = self._page_tokens(pages)
+        rows, columns = pages[0].rows, pages[0].columns
+        page, text = (
+            self._page_positions(length, rows, columns),
+            self._text_positions(tail, length + 2 + max(rows, columns)),
+        )
+        hidden = torch.cat([hidden, tail.expand(len(pages), -1, -1)], 1)
+        return hidden, torch.cat([page, text], 2), visual, levels
 
     def _page_positions(self, length: int, rows: int, columns: int) -> Tensor:
         """Return the M-RoPE positions (3, 1, n + 2) of a page after ``length`` tokens of text."""
