@@ -41,12 +41,16 @@ class ZipReranker(Closing):
     Args:
         model: A hub id, a local folder, or ``"tiny"``, the small model that comes with the package. Weights
             are read from safetensors only, and no code of a checkpoint is ever run.
-        keep_ratio: Share of each page's visual tokens that stays, in (0, 1]; 1 prunes nothing.
-        interaction: Which text the visual tokens are compared with when pruning: ``"prompt"`` (input
+        keep_ratio: Share of each page's visual tokens that stays, in (0, 1]; 1 prunes nothing. None is the
+            checkpoint's own, 1 unless its ``config.json`` says otherwise.
+        interaction: What decides the visual tokens that stay. Similarity with a text: ``"prompt"`` (input
             embeddings of the whole prompt), ``"query"`` (of the query alone) or ``"contextual"`` (hidden
-            states at the query).
-        window: Pages ranked in one forward pass, in [2, 20].
-        stride: How far the window moves towards the head of a longer list, in [1, window).
+            states at the query). For a checkpoint with the page before the query, attention that no query
+            enters: ``"self"`` (in the model itself) or ``"embedder"`` (in the model ``embedder``). None is
+            the checkpoint's own, ``"prompt"`` unless the page comes first.
+        window: Pages that a listwise checkpoint ranks in one forward pass, in [2, 20]; None is 20.
+        stride: How far the window moves towards the head of a longer list, in [1, window); None is half a
+            window.
         max_side: Longest edge in pixels at which pages enter the model, a multiple of 32; None is the
             checkpoint's own (1024 for the published one).
         instruction: What relevance means, in the prompt of a pointwise checkpoint; None is the checkpoint's
@@ -54,6 +58,8 @@ class ZipReranker(Closing):
         scorer: How the checkpoint ranks: ``"listwise"``, ``"pointwise"``, or a mapping that replaces the key
             ``ziprerank`` of its ``config.json``, for example ``{"scorer": "pointwise", "order":
             "vision-first"}``; None is what the checkpoint's files say.
+        embedder: A hub id or folder of a Qwen3-VL embedding model, whose attention selects the tokens of a
+            page with ``interaction="embedder"``; it is loaded beside the model.
         device: ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``; None is the first available of
             cuda, mps and cpu.
         dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; None is bfloat16 on a GPU and
@@ -62,6 +68,8 @@ class ZipReranker(Closing):
             ``"auto"``: flash where it is installed and supported, else sdpa.
         revision: Branch, tag or commit of a hub model.
         cache_bytes: The most memory for the features of pages seen before, in bytes; 0 disables the cache.
+        host_cache_bytes: The most host memory for features that no longer fit into ``cache_bytes``, for a
+            model on a GPU.
         page_store: A folder in which the features of pages are kept between processes; None keeps none.
         page_store_bytes: The most bytes of files in it; the least recently used are deleted.
         token: Token for the hub.
@@ -80,18 +88,20 @@ class ZipReranker(Closing):
         self,
         model: str | os.PathLike[str] = _ENGINE.model,
         *,
-        keep_ratio: float = _CALL.keep_ratio,
-        interaction: Interaction = _CALL.interaction,
-        window: int = _CALL.window,
-        stride: int = _CALL.stride,
+        keep_ratio: float | None = _CALL.keep_ratio,
+        interaction: Interaction | None = _CALL.interaction,
+        window: int | None = _CALL.window,
+        stride: int | None = _CALL.stride,
         max_side: int | None = _CALL.max_side,
         instruction: str | None = _CALL.instruction,
         scorer: str | Mapping[str, Any] | None = _ENGINE.scorer,
+        embedder: str | os.PathLike[str] | None = _ENGINE.embedder,
         device: str | torch.device | None = _ENGINE.device,
         dtype: str | torch.dtype | None = _ENGINE.dtype,
         attention: Attention = _ENGINE.attention,
         revision: str | None = _ENGINE.revision,
         cache_bytes: int = _ENGINE.cache_bytes,
+        host_cache_bytes: int = _ENGINE.host_cache_bytes,
         page_store: str | os.PathLike[str] | None = _ENGINE.page_store,
         page_store_bytes: int = _ENGINE.page_store_bytes,
         token: str | bool | None = _ENGINE.token,
@@ -225,7 +235,9 @@ class ZipReranker(Closing):
         similarity = self._engine.explain(query, page, self._options)
         sizes = self.sizes
         assert sizes is not None  # known since the model is loaded
-        return Explanation(query, page, similarity, self._options.interaction, sizes.longest_side)
+        return Explanation(
+            query, page, similarity, self._engine.interaction(self._options), sizes.longest_side
+        )
 
     def with_options(self, **options: Any) -> ZipReranker:
         """Return a reranker with other options of a call, on the same weights and cache.

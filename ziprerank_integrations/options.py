@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from os import fspath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ziprerank_integrations.checks import choice, flag, integer, number
 from ziprerank_integrations.errors import QueryError
 
-Interaction = Literal["prompt", "query", "contextual"]
+Interaction = Literal["prompt", "query", "contextual", "self", "embedder"]
 OnError = Literal["raise", "last"]
 Attention = Literal["auto", "sdpa", "flash", "eager"]
 
@@ -38,24 +38,26 @@ class CallOptions:
         ValueError: If a value is out of its range.
     """
 
-    keep_ratio: float = 1.0
-    interaction: Interaction = "prompt"
-    window: int = 20
-    stride: int = 10
+    keep_ratio: float | None = None
+    interaction: Interaction | None = None
+    window: int | None = None
+    stride: int | None = None
     max_side: int | None = None
     instruction: str | None = None
     on_error: OnError = "raise"
     show_progress: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < number("keep_ratio", self.keep_ratio) <= 1:
+        if self.keep_ratio is not None and not 0 < number("keep_ratio", self.keep_ratio) <= 1:
             raise ValueError(f"keep_ratio={self.keep_ratio!r} is outside (0, 1]")
-        choice("interaction", self.interaction, ("prompt", "query", "contextual"))
-        if not 2 <= integer("window", self.window) <= MAX_WINDOW:
+        if self.interaction is not None:
+            choice("interaction", self.interaction, get_args(Interaction))
+        if self.window is not None and not 2 <= integer("window", self.window) <= MAX_WINDOW:
             raise ValueError(f"window={self.window!r} is outside [2, {MAX_WINDOW}]")
-        if not 1 <= integer("stride", self.stride) < self.window:
+        window, _ = self.windows
+        if self.stride is not None and not 1 <= integer("stride", self.stride) < window:
             raise ValueError(
-                f"stride={self.stride!r} is outside [1, window), where window={self.window}; "
+                f"stride={self.stride!r} is outside [1, window), where window={window}; "
                 "a smaller window needs a smaller stride"
             )
         if self.max_side is not None:
@@ -71,6 +73,12 @@ class CallOptions:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else number_type(value))
 
+    @property
+    def windows(self) -> tuple[int, int]:
+        """The window and the stride of a listwise model: 20 pages by default, and half a window."""
+        window = MAX_WINDOW if self.window is None else self.window
+        return window, window // 2 if self.stride is None else self.stride
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
@@ -82,11 +90,13 @@ class EngineOptions:
 
     model: str = DEFAULT_MODEL
     scorer: str | None = None
+    embedder: str | None = None
     device: str | None = None
     dtype: str | None = None
     attention: Attention = "auto"
     revision: str | None = None
     cache_bytes: int = 2 * 2**30
+    host_cache_bytes: int = 0
     page_store: str | None = None
     page_store_bytes: int = 20 * 2**30
     token: str | bool | None = None
@@ -98,6 +108,7 @@ class EngineOptions:
         for name, to_text in (
             ("model", fspath),
             ("scorer", _scorer_text),
+            ("embedder", fspath),
             ("device", str),
             ("dtype", _dtype_name),
             ("cache_dir", fspath),
@@ -113,6 +124,7 @@ class EngineOptions:
             choice("dtype", self.dtype, DTYPES)
         choice("attention", self.attention, ("auto", "sdpa", "flash", "eager"))
         integer("cache_bytes", self.cache_bytes, 0)
+        integer("host_cache_bytes", self.host_cache_bytes, 0)
         integer("page_store_bytes", self.page_store_bytes, 1)
         integer("max_image_pixels", self.max_image_pixels, 1)
 

@@ -100,7 +100,7 @@ def test_top_n_and_threshold(adapter: Adapter) -> None:
         ({"keep_ratio": 0.0}, "keep_ratio=0.0 is outside"),
         ({"keep_ratio": 1.5}, "keep_ratio=1.5 is outside"),
         ({"window": 21}, "window=21"),
-        ({"window": 4}, "stride=10"),
+        ({"window": 4, "stride": 4}, "stride=4"),
         ({"max_side": 100}, "max_side=100"),
         ({"interaction": "magic"}, "interaction"),
         ({"text_fallback": "skip"}, "text_fallback"),

@@ -18,7 +18,7 @@ from ziprerank_integrations.options import EngineOptions
 
 
 def test_defaults() -> None:
-    assert read({}, 36) == PointwiseConfig("query-first", 36, (0, 36), INSTRUCTION)
+    assert read({}, 36) == PointwiseConfig("query-first", 36, (0, 36), 1.0, "self", INSTRUCTION)
 
 
 def test_layers_are_counted_from_1_in_the_config_and_from_0_here() -> None:

@@ -121,7 +121,7 @@ def test_the_client_of_a_url_is_shared() -> None:
     assert first.url == other.url == url
     second = connect(url=url, api_key="k", keep_ratio=0.25)
     assert isinstance(second, RemoteReranker) and second._connection is first._connection
-    assert connect(url=url) is connect(url=url, keep_ratio=1.0) is not connect(url=url, api_key="k")
+    assert connect(url=url) is connect(url=url, keep_ratio=None) is not connect(url=url, api_key="k")
 
 
 def test_a_default_keep_ratio_is_not_sent() -> None:

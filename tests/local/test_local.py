@@ -71,7 +71,7 @@ def test_it_is_a_reranker() -> None:
 def test_with_options_shares_weights_and_changes_no_other_reranker(small: ZipReranker) -> None:
     pruned = small.with_options(keep_ratio=0.3, window=5, stride=2)
     assert pruned._engine is small._engine
-    assert (small.options.keep_ratio, pruned.options.keep_ratio) == (1.0, 0.3)
+    assert (small.options.keep_ratio, pruned.options.keep_ratio) == (None, 0.3)
     assert pruned.with_options(stride=3).options.keep_ratio == 0.3
     before = summary(small.rerank("blue", images(8)))
     ranking = pruned.rerank("blue", images(8))

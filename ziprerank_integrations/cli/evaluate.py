@@ -94,7 +94,7 @@ def _evaluate(
     with ZipReranker(chosen, **options) as reranker:
         evaluation = Evaluation(
             reranker=reranker,
-            name=f"ziprerank-{options['keep_ratio']:g}",
+            name="ziprerank" if options["keep_ratio"] is None else f"ziprerank-{options['keep_ratio']:g}",
             output=output,
             settings={
                 "model": chosen,

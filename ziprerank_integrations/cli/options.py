@@ -26,11 +26,16 @@ _QUERY = (RANK, SERVE, EVAL)
 # By field: the class that defines it, the commands that have the option, and its help text.
 _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "scorer": (EngineOptions, _ALL, "listwise or pointwise. Default: what the checkpoint's files say."),
+    "embedder": (EngineOptions, _ALL, "Hub id or folder of the model for --interaction embedder."),
     "device": (EngineOptions, _ALL, "cuda, cuda:1, mps or cpu. Default: the best available."),
-    "keep_ratio": (CallOptions, _QUERY, "Share of visual tokens that are kept, in (0, 1]."),
-    "interaction": (CallOptions, (RANK,), "Text that pruning compares visual tokens with"),
-    "window": (CallOptions, (RANK,), "Pages in one forward pass, 2 to 20."),
-    "stride": (CallOptions, (RANK,), "Pages that the window moves by."),
+    "keep_ratio": (
+        CallOptions,
+        _QUERY,
+        "Share of visual tokens that are kept, in (0, 1]. Default: the checkpoint's.",
+    ),
+    "interaction": (CallOptions, (RANK,), "What decides the visual tokens that are kept"),
+    "window": (CallOptions, (RANK,), "Pages in one forward pass of a listwise model, 2 to 20. Default: 20."),
+    "stride": (CallOptions, (RANK,), "Pages that the window moves by. Default: half a window."),
     "instruction": (CallOptions, _ALL, "What relevance means, in a pointwise checkpoint's prompt."),
     "max_side": (CallOptions, _ALL, "Longest edge of a page in pixels, a multiple of 32."),
     "on_error": (CallOptions, (RANK, INDEX), "Fail on an unreadable page, or rank it last"),
@@ -72,9 +77,12 @@ def call_options(options: Mapping[str, Any]) -> CallOptions:
 def _parameter(name: str) -> inspect.Parameter:
     options_class, _, text = _OPTIONS[name]
     type_ = get_type_hints(options_class)[name]
-    if get_origin(type_) is Literal:
+    choices = [
+        value for part in (type_, *get_args(type_)) if get_origin(part) is Literal for value in get_args(part)
+    ]
+    if choices:
         # As text: the options class checks the value, and its message is the same everywhere.
-        text, type_ = f"{text}: {' or '.join(get_args(type_))}.", str
+        text, type_ = f"{text}: {' or '.join(choices)}.", str if get_origin(type_) is Literal else str | None
     flag = "--" + name.replace("_", "-")
     return inspect.Parameter(
         name,

@@ -30,6 +30,20 @@ _ENGINE = EngineOptions()
 _SERVER = ServerSettings()
 _ENGINE_NAME = "engine"
 _MAX_FAILURES = 3
+# The arguments that are options of each replica's reranker.
+_ENGINE_ARGS = (
+    "model",
+    "scorer",
+    "embedder",
+    "keep_ratio",
+    "instruction",
+    "max_side",
+    "cache_bytes",
+    "host_cache_bytes",
+    "page_store",
+    "page_store_bytes",
+    "device",
+)
 
 
 class ClusterArgs(BaseModel):
@@ -37,9 +51,15 @@ class ClusterArgs(BaseModel):
 
     Attributes:
         model: Hub id, local folder or ``"tiny"``.
-        keep_ratio: Share of visual tokens that stays.
+        scorer: How the checkpoint ranks; None is what its files say.
+        embedder: Model by which a page-first checkpoint prunes pages.
+        keep_ratio: Share of visual tokens that stays; None is the checkpoint's own.
+        instruction: What relevance means, in a pointwise checkpoint's prompt.
         max_side: Longest edge of a page in pixels; None uses the checkpoint's own.
         cache_bytes: Memory for the page cache of each replica, in bytes.
+        host_cache_bytes: Host memory of each replica for pages that left the device's cache.
+        page_store: Folder in which replicas of one machine share page features.
+        page_store_bytes: The most bytes of that folder.
         device: The device of a replica; None selects the best available one.
         num_gpus: GPUs for each engine replica; with 0 it runs on the CPU.
         num_cpus: CPUs for each engine replica.
@@ -57,9 +77,15 @@ class ClusterArgs(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = _ENGINE.model
-    keep_ratio: float = _CALL.keep_ratio
+    scorer: str | dict[str, Any] | None = _ENGINE.scorer
+    embedder: str | None = _ENGINE.embedder
+    keep_ratio: float | None = _CALL.keep_ratio
+    instruction: str | None = _CALL.instruction
     max_side: int | None = _CALL.max_side
     cache_bytes: int = _ENGINE.cache_bytes
+    host_cache_bytes: int = _ENGINE.host_cache_bytes
+    page_store: str | None = _ENGINE.page_store
+    page_store_bytes: int = _ENGINE.page_store_bytes
     device: str | None = _ENGINE.device
     num_gpus: float = 1
     num_cpus: float = 1
@@ -174,13 +200,7 @@ def build_app(args: ClusterArgs | Mapping[str, Any]) -> serve.Application:
         def __init__(self, engine: DeploymentHandle[Any]) -> None:
             self.engine = engine
 
-    options = {
-        "model": args.model,
-        "keep_ratio": args.keep_ratio,
-        "max_side": args.max_side,
-        "cache_bytes": args.cache_bytes,
-        "device": args.device,
-    }
+    options = {name: getattr(args, name) for name in _ENGINE_ARGS}
     ingress_deployment: Any = serve.deployment(
         Ingress,
         name="ingress",

@@ -73,14 +73,19 @@ class AdapterSettings(BaseModel):
         "render",
         description="For a document without an image: 'render' its text as a page, or raise an 'error'.",
     )
-    keep_ratio: float = Field(
-        _CALL.keep_ratio, description="Share of a page's visual tokens that stays, in (0, 1]."
+    keep_ratio: float | None = Field(
+        _CALL.keep_ratio,
+        description="Share of a page's visual tokens that stays, in (0, 1]; None is the checkpoint's own.",
     )
-    interaction: Interaction = Field(
-        _CALL.interaction, description="Which text decides the tokens that stay."
+    interaction: Interaction | None = Field(
+        _CALL.interaction, description="What decides the tokens that stay; None is the checkpoint's own."
     )
-    window: int = Field(_CALL.window, description="Pages in one forward pass, in [2, 20].")
-    stride: int = Field(_CALL.stride, description="How far the window moves, in [1, window).")
+    window: int | None = Field(
+        _CALL.window, description="Pages in one forward pass of a listwise model, in [2, 20]; None is 20."
+    )
+    stride: int | None = Field(
+        _CALL.stride, description="How far the window moves, in [1, window); None is half a window."
+    )
     max_side: int | None = Field(
         _CALL.max_side, description="Longest edge in pixels; None is the checkpoint's own."
     )
@@ -90,6 +95,9 @@ class AdapterSettings(BaseModel):
     scorer: str | dict[str, Any] | None = Field(
         _ENGINE.scorer, description="'listwise', 'pointwise' or its keys; None is the checkpoint's own."
     )
+    embedder: PathText | None = Field(
+        _ENGINE.embedder, description="Model by which a page-first checkpoint prunes pages."
+    )
     device: str | None = Field(
         _ENGINE.device, description="'cuda', 'cuda:1', 'mps', 'cpu'; None is the best available."
     )
@@ -97,6 +105,9 @@ class AdapterSettings(BaseModel):
     attention: Attention = Field(_ENGINE.attention, description="'auto', 'sdpa', 'flash' or 'eager'.")
     revision: str | None = Field(_ENGINE.revision, description="Branch, tag or commit of a hub model.")
     cache_bytes: int = Field(_ENGINE.cache_bytes, description="Memory of the page cache; 0 disables it.")
+    host_cache_bytes: int = Field(
+        _ENGINE.host_cache_bytes, description="Host memory for pages that left the device's cache."
+    )
     page_store: PathText | None = Field(
         _ENGINE.page_store, description="Folder in which page features are kept between processes."
     )

@@ -229,8 +229,9 @@ class Call:
 
     def _slide(self, limit: int) -> tuple[windows.WindowedRanking, list[int]]:
         """Slide over the pages that can be read; start again whenever one turns out to be unreadable."""
-        window = min(limit, self._options.window)
-        stride = min(self._options.stride, max(1, window - 1))
+        window, stride = self._options.windows
+        window = min(limit, window)
+        stride = min(stride, max(1, window - 1))
         while True:
             readable = [index for index in range(len(self._pages)) if index not in self._failed]
             self._evidence.clear()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ziprerank_integrations.engine import checkpoint_config
 from ziprerank_integrations.engine.gc_pause import gc_paused
-from ziprerank_integrations.engine.scorers import check_options
+from ziprerank_integrations.engine.scorers import check_options, pruning
 from ziprerank_integrations.errors import require
-from ziprerank_integrations.options import CallOptions, EngineOptions
+from ziprerank_integrations.options import CallOptions, EngineOptions, Interaction
 from ziprerank_integrations.types import Page, Ranking, Usage
 
 if TYPE_CHECKING:
@@ -65,7 +65,12 @@ class Engine:
             ValueError: If its scorer does not support one.
         """
         if self._config is not None:
-            check_options(self._config.scorer, options)
+            check_options(self._config, options, self.options.embedder)
+
+    def interaction(self, options: CallOptions) -> Interaction:
+        """Return what decides the visual tokens that stay; the config must be known."""
+        assert self._config is not None
+        return pruning(self._config, options)[1]
 
     def rank(self, query: str, pages: Sequence[Page], options: CallOptions, top_n: int | None) -> Ranking:
         """Rank pages.

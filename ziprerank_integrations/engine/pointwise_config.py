@@ -11,11 +11,23 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Order = Literal["query-first", "vision-first"]
+Selection = Literal["self", "embedder"]
 
 INSTRUCTION = "Given a search query, retrieve relevant candidates that answer the query."
 """The default instruction of Qwen3-VL-Reranker."""
 
-_KEYS = ("scorer", "order", "exit", "band", "instruction", "max_side", "random_weights")
+_KEYS = (
+    "scorer",
+    "order",
+    "exit",
+    "band",
+    "keep_ratio",
+    "selection",
+    "instruction",
+    "max_side",
+    "random_weights",
+)
+_SELECTIONS = ("self", "embedder")
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,8 @@ class PointwiseConfig:
         order: Whether the query or the page comes first in the prompt.
         layers: How many decoder layers run; the final norm follows (early exit).
         band: The layers ``[start, stop)`` in which the query attends to the page.
+        keep_ratio: The default share of a page's visual tokens that stays.
+        selection: What chooses them with the page first: attention in the model itself, or in an embedder.
         instruction: The default instruction.
         answers: The ids of the tokens for yes and no; None where the vocabulary decides.
     """
@@ -33,6 +47,8 @@ class PointwiseConfig:
     order: Order
     layers: int
     band: tuple[int, int]
+    keep_ratio: float
+    selection: Selection
     instruction: str
     answers: tuple[int, int] | None = None
 
@@ -60,8 +76,9 @@ def read(own: Mapping[str, Any], layers: int, answers: tuple[int, int] | None = 
     if type(last) is not int or not 1 <= last <= layers:
         raise ValueError(f"exit={last!r} is not a layer in [1, {layers}]")
     band = own.get("band", [1, last])
-    if order == "query-first" and "band" in own:
-        raise ValueError("band needs order='vision-first'")
+    for name in ("band", "selection"):
+        if order == "query-first" and name in own:
+            raise ValueError(f"{name} needs order='vision-first'")
     if (
         not isinstance(band, list)
         or [type(layer) for layer in band] != [int, int]
@@ -71,4 +88,12 @@ def read(own: Mapping[str, Any], layers: int, answers: tuple[int, int] | None = 
     instruction = own.get("instruction", INSTRUCTION)
     if not isinstance(instruction, str) or not instruction.strip():
         raise ValueError(f"instruction={instruction!r} is not a text")
-    return PointwiseConfig(order, last, (band[0] - 1, band[1]), instruction, answers)
+    keep_ratio = own.get("keep_ratio", 1.0)
+    if type(keep_ratio) not in (int, float) or not 0 < keep_ratio <= 1:
+        raise ValueError(f"keep_ratio={keep_ratio!r} is not a number in (0, 1]")
+    selection = own.get("selection", "self")
+    if selection not in _SELECTIONS:
+        raise ValueError(f"selection={selection!r} is neither 'self' nor 'embedder'")
+    return PointwiseConfig(
+        order, last, (band[0] - 1, band[1]), float(keep_ratio), selection, instruction, answers
+    )

@@ -252,10 +252,25 @@ def test_more_pages_than_a_block_with_unreadable_and_equal_ones(folder: Path) ->
 
 
 def test_options_that_are_not_supported_are_refused(folder: Path, untied: Path) -> None:
-    with pytest.raises(ValueError, match=r"keep_ratio=0\.5 is not supported"):
-        ZipReranker(folder, keep_ratio=0.5)
-    with pytest.raises(ValueError, match=r"keep_ratio=0\.5 is not supported"):
-        ZipReranker(folder).with_options(keep_ratio=0.5)
+    page_first = "vision-first" in (folder / "config.json").read_text()
+    for name in ("window", "stride"):
+        with pytest.raises(ValueError, match=f"{name} needs a listwise checkpoint"):
+            ZipReranker(folder, **{name: 5})
+        with pytest.raises(ValueError, match=f"{name} needs a listwise checkpoint"):
+            ZipReranker(folder).with_options(**{name: 5})
+    for interaction in ("prompt", "query", "contextual") if page_first else ("self", "embedder"):
+        with pytest.raises(ValueError, match=f"interaction='{interaction}' is not supported"):
+            ZipReranker(folder, interaction=interaction)
+    with pytest.raises(ValueError, match="interaction='self' is not supported"):
+        ZipReranker(untied, interaction="self")
+    if page_first:
+        with pytest.raises(ValueError, match="needs the option embedder"):
+            ZipReranker(folder, keep_ratio=0.5, interaction="embedder")
+    else:
+        with pytest.raises(ValueError, match="embedder needs a pointwise checkpoint"):
+            ZipReranker(folder, embedder=folder)
+    with pytest.raises(ValueError, match="embedder needs a pointwise checkpoint"):
+        ZipReranker(untied, embedder=folder)
     with pytest.raises(ValueError, match="instruction needs a pointwise checkpoint"):
         ZipReranker(untied, instruction="Find it.")
     with pytest.raises(ValueError, match="instruction=' ' is not a text"):

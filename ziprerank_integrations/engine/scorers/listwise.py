@@ -14,6 +14,7 @@ from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.prompts import ANSWER_START, LETTERS, listwise
 from ziprerank_integrations.engine.pruning import select_tokens, similarity, text_vectors
 from ziprerank_integrations.engine.qwen3vl import Prefix
+from ziprerank_integrations.engine.scorers import pruning
 from ziprerank_integrations.engine.scorers.base import PageState, Scored
 from ziprerank_integrations.engine.sequence import build
 from ziprerank_integrations.engine.tokenizer import EncodedPrompt, TextEncoder
@@ -38,8 +39,7 @@ class ListwiseScorer:
 
     def __init__(self, checkpoint: Checkpoint, options: CallOptions) -> None:
         self._checkpoint = checkpoint
-        self._keep_ratio = options.keep_ratio
-        self._interaction = options.interaction
+        self._keep_ratio, self._interaction = pruning(checkpoint.config, options)
 
     @classmethod
     def answer_tokens(cls, text: TextEncoder, config: CheckpointConfig) -> list[int]:

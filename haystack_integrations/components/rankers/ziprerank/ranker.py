@@ -64,17 +64,19 @@ class ZipRerankRanker:
         text_fallback: For a document without an image: ``"render"`` its content as a page, or raise an
             ``"error"``.
         keep_ratio: See `ZipReranker` for this and the following options.
-        interaction: Which text decides the visual tokens that stay.
-        window: Pages in one forward pass.
+        interaction: What decides the visual tokens that stay.
+        window: Pages in one forward pass of a listwise model.
         stride: How far the window moves along a longer list.
         max_side: Longest edge of a page in pixels.
         instruction: What relevance means, in the prompt of a pointwise checkpoint.
         scorer: How the checkpoint ranks.
+        embedder: Model by which a page-first checkpoint prunes pages.
         device: The compute device; None is the best available.
         dtype: The dtype of the weights: ``"float32"``, ``"bfloat16"``, ``"float16"``.
         attention: The attention kernel.
         revision: Branch, tag or commit of a hub model.
         cache_bytes: Memory of the page cache in bytes.
+        host_cache_bytes: Host memory for pages that left the device's cache.
         page_store: Folder in which page features are kept between processes.
         page_store_bytes: The most bytes of that folder.
         token: Token for the hub.
@@ -103,18 +105,20 @@ class ZipRerankRanker:
         root_path: str | os.PathLike[str] | None = None,
         allow_urls: bool = False,
         text_fallback: TextFallback = "render",
-        keep_ratio: float = _CALL.keep_ratio,
-        interaction: Interaction = _CALL.interaction,
-        window: int = _CALL.window,
-        stride: int = _CALL.stride,
+        keep_ratio: float | None = _CALL.keep_ratio,
+        interaction: Interaction | None = _CALL.interaction,
+        window: int | None = _CALL.window,
+        stride: int | None = _CALL.stride,
         max_side: int | None = _CALL.max_side,
         instruction: str | None = _CALL.instruction,
         scorer: str | dict[str, Any] | None = _ENGINE.scorer,
+        embedder: str | None = _ENGINE.embedder,
         device: ComponentDevice | None = None,
         dtype: str | None = _ENGINE.dtype,
         attention: Attention = _ENGINE.attention,
         revision: str | None = _ENGINE.revision,
         cache_bytes: int = _ENGINE.cache_bytes,
+        host_cache_bytes: int = _ENGINE.host_cache_bytes,
         page_store: str | os.PathLike[str] | None = _ENGINE.page_store,
         page_store_bytes: int = _ENGINE.page_store_bytes,
         token: Secret | None = None,
