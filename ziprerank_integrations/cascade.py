@@ -128,7 +128,7 @@ def _in_list(error: PageError, chosen: list[int]) -> PageError:
 def _sum(first: Usage | None, second: Usage | None) -> Usage | None:
     if first is None or second is None:
         return None
-    names = ("windows", "encoded", "cached", "tokens_before", "tokens_after")
+    names = ("windows", "encoded", "prepared", "cached", "tokens_before", "tokens_after")
     stages = {**first.ms, **second.ms}
     return Usage(
         pages=first.pages,

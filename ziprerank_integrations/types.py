@@ -93,16 +93,19 @@ class Usage:
         pages: Candidates given.
         windows: Forward passes of the language model.
         encoded: Pages that went through the vision tower.
+        prepared: Those of them whose keys and values were computed, by a checkpoint with the page first.
         cached: Pages whose features were found in the cache.
         tokens_before: Visual tokens of all windows before pruning.
         tokens_after: Visual tokens of all windows after pruning.
         ms: Milliseconds by stage: ``render`` (reading files, and waiting for pages to be rendered or
-            decoded), ``vision``, ``language``, ``total``.
+            decoded), ``vision``, ``page`` (keys and values of pages, with the page first), ``language``,
+            ``total``.
     """
 
     pages: int = 0
     windows: int = 0
     encoded: int = 0
+    prepared: int = 0
     cached: int = 0
     tokens_before: int = 0
     tokens_after: int = 0

@@ -65,16 +65,16 @@ def test_a_call_survives_running_out_of_memory_once(untied: Path, monkeypatch: p
     runner.clear()
     real, failures = type(runner.encoder)._run_tower, [1]
 
-    def tower(self: Any, group: Any, scorer: Any, share: int) -> Any:
+    def tower(self: Any, images: Any, share: int) -> Any:
         if failures and failures.pop():
             raise torch.OutOfMemoryError("CUDA out of memory")
         assert share == 4
-        return real(self, group, scorer, share)
+        return real(self, images, share)
 
     monkeypatch.setattr(type(runner.encoder), "_run_tower", tower)
     assert [item.logit for item in reranker.rerank("q", good())] == pytest.approx(expected, abs=1e-5)
 
-    def always(self: Any, group: Any, scorer: Any, share: int) -> Any:
+    def always(self: Any, images: Any, share: int) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     runner.clear()

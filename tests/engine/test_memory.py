@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import checkpoints
+
 pytestmark = pytest.mark.slow
 
 # In subprocesses: the peak of a process never decreases, and that of getrusage starts at the peak of the
@@ -28,6 +30,24 @@ reranker.rerank("topic 7", Page.from_pdf(pdf, pages="1-30"))
 before = peak()
 ranking = reranker.rerank("topic 7", Page.from_pdf(pdf))
 assert len(ranking) == 120 and ranking.usage.windows == 11
+print(peak() - before, reranker.cached_bytes / 2**20)
+"""
+
+# The same with a pointwise checkpoint, which has no windows: by how much 300 pages exceed 140.
+ALONE = """
+import re, sys, torch
+torch.set_num_threads(1)
+from ziprerank_integrations import Page, ZipReranker
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
+
+model, pdf, cache = sys.argv[1], sys.argv[2], int(sys.argv[3])
+reranker = ZipReranker(model, cache_bytes=cache)
+reranker.rerank("topic 7", Page.from_pdf(pdf, pages="1-140"))
+before = peak()
+ranking = reranker.rerank("topic 7", Page.from_pdf(pdf))
+assert len(ranking) == 300 and ranking.usage.windows == 5
 print(peak() - before, reranker.cached_bytes / 2**20)
 """
 
@@ -67,6 +87,20 @@ def test_a_long_list_takes_no_more_than_the_cache(untied: Path, make_pdf: Callab
     free, everything = figures(LONG, untied, pdf, 2**30)
     assert everything > 30 and free > 18  # else the comparison would mean nothing
     assert grown < 10  # the cache was full after 30 pages: a longer list adds nothing but its order
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_300_pages_that_are_scored_alone_take_no_more_than_the_cache(
+    tmp_path: Path, make_pdf: Callable[..., Path]
+) -> None:
+    own = {"scorer": "pointwise", "order": "vision-first", "exit": 3, "band": [2, 3], "max_side": 448}
+    folder = checkpoints.make(tmp_path / "model", layers=4, ziprerank=own)
+    pdf = make_pdf(300, "longer.pdf")
+    grown, cached = figures(ALONE, folder, pdf, 2 * 2**20)
+    assert cached <= 2
+    free, everything = figures(ALONE, folder, pdf, 2**30)
+    assert everything > 30 and free > 18  # else the comparison would mean nothing
+    assert grown < 10  # one block of 64 pages, the next one rendered, and the cache were held before
 
 
 def test_many_calls_do_not_grow(untied: Path, make_pdf: Callable[..., Path]) -> None:

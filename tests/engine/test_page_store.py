@@ -79,7 +79,12 @@ def test_states_of_another_checkpoint_dtype_or_instruction_are_not_read(tmp_path
 
 
 @pytest.mark.parametrize(
-    "state", [features(3), PageKV(torch.ones(2, 5, 2, 8), torch.zeros(2, 5, 2, 8), 7, 1, 3)]
+    "state",
+    [
+        features(3),
+        PageKV(torch.ones(2, 5, 2, 8), torch.zeros(2, 5, 2, 8), 7, 1, 3),
+        PageKV(torch.ones(2, 5, 2, 8), torch.zeros(2, 5, 2, 8), 7, 2, 3, torch.tensor([0, 2, 5])),
+    ],
 )
 def test_a_state_is_read_as_it_was_written(state: Any, tmp_path: Path) -> None:
     store = PageStore(tmp_path, "model", 10**9)

@@ -204,7 +204,16 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
         RemoteReranker(**{"url": "http://gpu:8000", **options})
 
 
-USAGE = {"pages": 3, "windows": 1, "encoded": 3, "cached": 0, "tokens_before": 9, "tokens_after": 9, "ms": {}}
+USAGE = {
+    "pages": 3,
+    "windows": 1,
+    "encoded": 3,
+    "prepared": 0,
+    "cached": 0,
+    "tokens_before": 9,
+    "tokens_after": 9,
+    "ms": {},
+}
 
 
 @both

@@ -29,6 +29,7 @@ PUBLIC = {
 # Modules without a test file of their name, and where they are tested.
 NO_TEST_FILE = {
     "documents.fields": "documents/test_finder.py searches them",
+    "engine.embedder": "engine/scorers/test_pointwise_pruning.py compares it with a plain loop",
     "engine.engine": "local/test_local.py: loading, threads, closing",
     "engine.checkpoint": "engine/test_bad_checkpoints.py: what is refused; test_reference.py: what is loaded",
     "engine.features": "engine/test_encoder.py makes and compares them",

@@ -22,7 +22,7 @@ def test_a_ranking_survives_a_round_trip() -> None:
         RankedPage(1, 2, 0.1 + 0.2, 1 / 3, PAGES[2], evidence=evidence),
         RankedPage(2, 0, 1e-12, None, PAGES[0], error="broken"),
     )
-    usage = Usage(3, 1, 2, 1, 64, 16, {"total": 0.1, "vision": 7.0})
+    usage = Usage(3, 1, 2, 0, 1, 64, 16, {"total": 0.1, "vision": 7.0})
     ranking = Ranking(items, "q", "m", usage)
     response = json.loads(json.dumps(write_response(ranking, "n", evidence=True)))
     assert read_response(response, "q", PAGES, 2, own=True) == ranking

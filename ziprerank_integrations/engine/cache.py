@@ -52,17 +52,31 @@ class LruCache(Generic[T]):
                 self._entries.move_to_end(key)
             return value
 
-    def put(self, key: str, value: T) -> None:
-        """Keep a value under a key, unless it is larger than the whole cache."""
+    def put(self, key: str, value: T) -> list[tuple[str, T]]:
+        """Keep a value under a key, and return the entries that were evicted for it.
+
+        A value that is larger than the whole cache is not kept, and returned itself.
+        """
         size = value.nbytes
         if size > self.limit:
-            return
+            return [(key, value)]
+        evicted: list[tuple[str, T]] = []
         with self._lock:
             old = self._entries.pop(key, None)
             self._bytes += size - (old.nbytes if old is not None else 0)
             self._entries[key] = value
             while self._bytes > self.limit:
-                self._bytes -= self._entries.popitem(last=False)[1].nbytes
+                evicted.append(self._entries.popitem(last=False))
+                self._bytes -= evicted[-1][1].nbytes
+        return evicted
+
+    def pop(self, key: str) -> T | None:
+        """Remove the value of a key and return it; None if there is none."""
+        with self._lock:
+            value = self._entries.pop(key, None)
+            if value is not None:
+                self._bytes -= value.nbytes
+            return value
 
     def clear(self) -> None:
         """Remove every entry."""

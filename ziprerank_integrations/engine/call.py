@@ -259,6 +259,7 @@ class Call:
             pages=len(self._pages),
             windows=len(self._scored),
             encoded=self._encoded,
+            prepared=self._encoded if self._scorer.state else 0,
             cached=self._cached,
             tokens_before=sum(scored.tokens_before for scored in self._scored.values()),
             tokens_after=sum(scored.tokens_after for scored in self._scored.values()),

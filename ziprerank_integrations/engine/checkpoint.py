@@ -21,8 +21,8 @@ from ziprerank_integrations.errors import CheckpointError, EngineError, one_line
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A loaded model.
+class Weights:
+    """A loaded model without its output layer.
 
     Attributes:
         config: The config of its files.
@@ -31,10 +31,7 @@ class Checkpoint:
         vision: The vision tower.
         language: The language model.
         text: The tokenizer.
-        scorer: The class of its scorer.
-        answers: (A, D) float32, the output layer's rows of the scorer's answer tokens.
         vision_marks: Ids of the tokens that open and close an image.
-        heads: By text, the keys and values of text that precedes every page; filled by the scorer.
     """
 
     config: CheckpointConfig
@@ -43,9 +40,21 @@ class Checkpoint:
     vision: VisionTower
     language: LanguageModel
     text: TextEncoder
+    vision_marks: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Checkpoint(Weights):
+    """A loaded model that ranks.
+
+    Attributes:
+        scorer: The class of its scorer.
+        answers: (A, D) float32, the output layer's rows of the scorer's answer tokens.
+        heads: By text, the keys and values of text that precedes every page; filled by the scorer.
+    """
+
     scorer: type[Scorer]
     answers: Tensor
-    vision_marks: tuple[int, int]
     heads: dict[str, list[KeyValues]] = field(default_factory=dict)
 
 
@@ -85,6 +94,19 @@ def load(config: CheckpointConfig, device: str | None, dtype: str | None, attent
         EngineError: If the device's memory is not enough.
         ValueError: If the device or the attention is not available.
     """
+    return assemble(*_load(config, device, dtype, attention))
+
+
+def load_weights(config: CheckpointConfig, device: str | None, dtype: str | None, attention: str) -> Weights:
+    """Load a model that does not rank, such as an embedding model, without its output layer; see `load`."""
+    core, _, tokenizer, _, kernel = _load(config, device, dtype, attention, answers=False)
+    return Weights(**_weights(core, tokenizer, config, kernel))
+
+
+def _load(
+    config: CheckpointConfig, device: str | None, dtype: str | None, attention: str, *, answers: bool = True
+) -> tuple[Any, Tensor, Any, CheckpointConfig, Kernel]:
+    """Return the arguments of `assemble`; without ``answers``, the output layer may be missing."""
     from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     target = pick_device(device)
@@ -120,7 +142,8 @@ def load(config: CheckpointConfig, device: str | None, dtype: str | None, attent
     except Exception as error:
         raise CheckpointError(f"{folder}: the weights cannot be loaded: {one_line(error)[:300]}") from error
     missing = sorted(str(name) for name in (*report["missing_keys"], *report["mismatched_keys"]))
-    if missing == ["lm_head.weight"] and getattr(model.config.text_config, "tie_word_embeddings", False):
+    tied = getattr(model.config.text_config, "tie_word_embeddings", False)
+    if missing == ["lm_head.weight"] and (tied or not answers):
         # Tied according to the part of the configuration that transformers does not look at.
         head = model.get_input_embeddings().weight.detach()
     elif missing:
@@ -134,7 +157,7 @@ def load(config: CheckpointConfig, device: str | None, dtype: str | None, attent
         core = model.model.to(target)
     except torch.OutOfMemoryError as error:
         raise EngineError(f"the model does not fit into the memory of {target}") from error
-    return assemble(core, head, tokenizer, config, kernel)
+    return core, head, tokenizer, config, kernel
 
 
 def assemble(core: Any, head: Tensor, tokenizer: Any, config: CheckpointConfig, kernel: Kernel) -> Checkpoint:
@@ -150,22 +173,25 @@ def assemble(core: Any, head: Tensor, tokenizer: Any, config: CheckpointConfig, 
     Raises:
         CheckpointError: If the tokenizer does not fit the scorer.
     """
-    core = core.eval().requires_grad_(False)
-    text = TextEncoder(tokenizer, int(core.config.image_token_id))
+    parts = _weights(core, tokenizer, config, kernel)
     scorer = scorer_class(config.scorer)
+    answers = head[scorer.answer_tokens(parts["text"], config)].float().to(parts["device"])
+    return Checkpoint(**parts, scorer=scorer, answers=answers)
+
+
+def _weights(core: Any, tokenizer: Any, config: CheckpointConfig, kernel: Kernel) -> dict[str, Any]:
+    core = core.eval().requires_grad_(False)
     weight = core.language_model.embed_tokens.weight
     marks = (core.config.vision_start_token_id, core.config.vision_end_token_id)
-    return Checkpoint(
-        config=config,
-        device=weight.device,
-        dtype=weight.dtype,
-        vision=VisionTower(core.visual, kernel),
-        language=LanguageModel(core.language_model, kernel),
-        text=text,
-        scorer=scorer,
-        answers=head[scorer.answer_tokens(text, config)].float().to(weight.device),
-        vision_marks=(int(marks[0]), int(marks[1])),
-    )
+    return {
+        "config": config,
+        "device": weight.device,
+        "dtype": weight.dtype,
+        "vision": VisionTower(core.visual, kernel),
+        "language": LanguageModel(core.language_model, kernel),
+        "text": TextEncoder(tokenizer, int(core.config.image_token_id)),
+        "vision_marks": (int(marks[0]), int(marks[1])),
+    }
 
 
 @contextmanager

@@ -19,11 +19,11 @@ class StageTimer:
     """Sums the time of a call's stages, in milliseconds."""
 
     def __init__(self) -> None:
-        self.ms = {"render": 0.0, "vision": 0.0, "language": 0.0}
+        self.ms = {"render": 0.0, "vision": 0.0, "language": 0.0}  # "page" is added where it is used
 
     def add(self, stage: str, seconds: float) -> None:
         """Add time to a stage."""
-        self.ms[stage] += seconds * 1e3
+        self.ms[stage] = self.ms.get(stage, 0.0) + seconds * 1e3
 
 
 class DeviceLock:

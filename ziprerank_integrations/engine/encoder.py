@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -166,26 +166,26 @@ class PageEncoder:
         self, group: Sequence[tuple[str, Tensor]], scorer: Scorer, timer: StageTimer
     ) -> dict[str, PageState]:
         """Encode pages of one size and cache their states."""
-        encoded = self._device.exclusive(partial(self._run_tower, group, scorer), "vision", timer)
+        images = torch.stack([image for _, image in group])
+        features = self._device.exclusive(partial(self._run_tower, images), "vision", timer)
+        states: Sequence[PageState] = features
+        if scorer.state:
+            states = self._device.exclusive(partial(self._prepare, scorer, features, images), "page", timer)
+        encoded = dict(zip((key for key, _ in group), states, strict=True))
         for key, state in encoded.items():
             self._cache.put(key, state)
         return encoded
 
     @torch.inference_mode()
-    def _run_tower(
-        self, group: Sequence[tuple[str, Tensor]], scorer: Scorer, share: int
-    ) -> dict[str, PageState]:
-        """Encode pages of one size in batches of the usual size divided by ``share``."""
-        config, device = self._checkpoint.config, self._checkpoint.device
-        size = self._batch_size(group[0][1].shape, share)
-        height, width, _ = group[0][1].shape
+    def _run_tower(self, images: Tensor, share: int) -> list[PageFeatures]:
+        """Encode pages of one size, (B, H, W, 3), in batches of the usual size divided by ``share``."""
+        config = self._checkpoint.config
+        height, width = images.shape[1:3]
         rows, columns = height // config.patch, width // config.patch
-        result: dict[str, PageState] = {}
-        for start in range(0, len(group), size):
-            batch = group[start : start + size]
-            images = torch.stack([image for _, image in batch]).to(device)
-            merged, levels = self._checkpoint.vision(patches(images, config), rows, columns)
-            features = [
+        features: list[PageFeatures] = []
+        for batch in self._batches(images, share):
+            merged, levels = self._checkpoint.vision(patches(batch, config), rows, columns)
+            features += [
                 # Cloned, so that a cached page does not hold its whole batch in memory.
                 PageFeatures(
                     merged[index].clone(),
@@ -195,5 +195,19 @@ class PageEncoder:
                 )
                 for index in range(len(batch))
             ]
-            result.update(zip((key for key, _ in batch), scorer.prepare(features), strict=True))
-        return result
+        return features
+
+    def _prepare(
+        self, scorer: Scorer, features: Sequence[PageFeatures], images: Tensor, share: int
+    ) -> list[PageState]:
+        """Return the states of pages of one size, prepared in batches like those of the tower."""
+        states: list[PageState] = []
+        for batch in self._batches(images, share):
+            start = len(states)
+            states += scorer.prepare(features[start : start + len(batch)], batch)
+        return states
+
+    def _batches(self, images: Tensor, share: int) -> Iterator[Tensor]:
+        """Move images of one size to the device, in batches."""
+        for batch in torch.split(images, self._batch_size(images.shape[1:], share)):
+            yield batch.to(self._checkpoint.device)

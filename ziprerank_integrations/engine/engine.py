@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ziprerank_integrations.engine import checkpoint_config
 from ziprerank_integrations.engine.gc_pause import gc_paused
-from ziprerank_integrations.engine.scorers import check_options, pruning
+from ziprerank_integrations.engine.scorers import check_embedder, check_options, pruning
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.options import CallOptions, EngineOptions, Interaction
 from ziprerank_integrations.types import Page, Ranking, Usage
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ziprerank_integrations.engine.call import Call
     from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
+    from ziprerank_integrations.engine.embedder import Embedder
     from ziprerank_integrations.engine.model_runner import ModelRunner
 
 T = TypeVar("T")
@@ -42,6 +43,10 @@ class Engine:
         self.options = options
         folder = checkpoint_config.resolve(options.model)
         self._config = None if folder is None else checkpoint_config.read(folder, options.scorer)
+        if options.embedder is not None and self._config is not None:
+            embedder = checkpoint_config.resolve(options.embedder)
+            if embedder is not None:
+                check_embedder(checkpoint_config.read(embedder), self._config)
         self._runner: ModelRunner | None = None
         self._loading = threading.Lock()
         self._starting = threading.Lock()
@@ -147,19 +152,47 @@ class Engine:
 
         options = self.options
         if self._config is None:
-            folder = checkpoint_config.download(
-                options.model, revision=options.revision, token=options.token, cache_dir=options.cache_dir
-            )
-            self._config = checkpoint_config.read(folder, options.scorer)
+            self._config = checkpoint_config.read(self._folder(options.model), options.scorer)
         with gc_paused():
             checkpoint = load(self._config, options.device, options.dtype, options.attention)
+        embedder = None if options.embedder is None else self._load_embedder(options.embedder, self._config)
         store = None
         if options.page_store is not None:
             from ziprerank_integrations.engine.page_store import PageStore, identity
 
             name = identity(self._config.folder, checkpoint.dtype)
             store = PageStore(Path(options.page_store), name, options.page_store_bytes)
-        return ModelRunner(checkpoint, options.cache_bytes, options.max_image_pixels, store)
+        return ModelRunner(
+            checkpoint,
+            options.cache_bytes,
+            options.max_image_pixels,
+            store,
+            options.host_cache_bytes,
+            embedder,
+        )
+
+    def _folder(self, model: str) -> Path:
+        """Return the folder of a hub model, downloaded if it is not cached; revision is that of ``model``."""
+        options = self.options
+        return checkpoint_config.download(
+            model,
+            revision=options.revision if model == options.model else None,
+            token=options.token,
+            cache_dir=options.cache_dir,
+        )
+
+    def _load_embedder(self, model: str, config: CheckpointConfig) -> Embedder:
+        folder = checkpoint_config.resolve(model)
+        embedder = checkpoint_config.read(self._folder(model) if folder is None else folder)
+        check_embedder(embedder, config)
+        options = self.options
+        with gc_paused():
+            from ziprerank_integrations.engine.checkpoint import load_weights
+            from ziprerank_integrations.engine.embedder import Embedder
+            from ziprerank_integrations.engine.page_store import identity
+
+            weights = load_weights(embedder, options.device, options.dtype, options.attention)
+        return Embedder(weights, identity(embedder.folder, weights.dtype))
 
     def close(self) -> None:
         """Release weights, cache and threads. A running call ends as usual; a later one loads again."""

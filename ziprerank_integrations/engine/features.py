@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -27,3 +28,8 @@ class PageFeatures:
     def nbytes(self) -> int:
         """Memory of the features in bytes."""
         return sum(part.nbytes for part in (self.embeddings, *self.deepstack))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> PageFeatures:
+        """Return the features with a function applied to each of their tensors."""
+        deepstack = tuple(map(function, self.deepstack))
+        return PageFeatures(function(self.embeddings), deepstack, self.rows, self.columns)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer, release_memory
+from ziprerank_integrations.engine.embedder import Embedder
 from ziprerank_integrations.engine.encoder import PageEncoder
 from ziprerank_integrations.engine.page_states import PageStates
 from ziprerank_integrations.engine.page_store import PageStore
@@ -25,6 +26,8 @@ class ModelRunner:
         cache_bytes: The most bytes of features that are kept.
         max_image_pixels: Images of more pixels are refused.
         store: Where states are kept between processes, if anywhere.
+        host_cache_bytes: The most bytes of features in host memory that left the device.
+        embedder: Selects visual tokens before any query is known, if there is one.
 
     Attributes:
         checkpoint: The loaded model.
@@ -38,15 +41,18 @@ class ModelRunner:
         cache_bytes: int,
         max_image_pixels: int,
         store: PageStore | None = None,
+        host_cache_bytes: int = 0,
+        embedder: Embedder | None = None,
     ) -> None:
         self.checkpoint = checkpoint
-        self.cache = PageStates(cache_bytes, checkpoint.device, store)
+        self.cache = PageStates(cache_bytes, checkpoint.device, store, host_cache_bytes)
+        self._embedder = embedder
         self._device = DeviceLock(self.clear)
         self.encoder = PageEncoder(checkpoint, self.cache, self._device, max_image_pixels)
 
     def scorer(self, options: CallOptions) -> Scorer:
         """Return the scorer that the checkpoint's config names."""
-        return self.checkpoint.scorer(self.checkpoint, options)
+        return self.checkpoint.scorer(self.checkpoint, options, self._embedder)
 
     def check(self, query: str) -> None:
         """Check a query's length.
@@ -71,6 +77,6 @@ class ModelRunner:
         return self._device.exclusive(lambda _: scorer.similarity(query, page), "language", timer)
 
     def clear(self) -> None:
-        """Empty the cache and return unused memory to the device."""
-        self.cache.clear()
+        """Empty the device's cache and return unused memory to the device."""
+        self.cache.clear_device()
         release_memory()

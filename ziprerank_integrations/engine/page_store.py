@@ -135,6 +135,8 @@ def _parts(state: PageState) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     if isinstance(state, PageKV):
         fields["start"] = state.start
         tensors = {"keys": state.keys, "values": state.values}
+        if state.kept is not None:
+            tensors["kept"] = state.kept
     else:
         tensors = {"embeddings": state.embeddings}
         tensors |= {f"deepstack.{level}": part for level, part in enumerate(state.deepstack)}
@@ -144,6 +146,7 @@ def _parts(state: PageState) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def _state(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> PageState:
     rows, columns = int(header["rows"]), int(header["columns"])
     if "keys" in tensors:
-        return PageKV(tensors["keys"], tensors["values"], int(header["start"]), rows, columns)
+        start, kept = int(header["start"]), tensors.get("kept")
+        return PageKV(tensors["keys"], tensors["values"], start, rows, columns, kept)
     levels = tuple(tensors[f"deepstack.{level}"] for level in range(len(tensors) - 1))
     return PageFeatures(tensors["embeddings"], levels, rows, columns)

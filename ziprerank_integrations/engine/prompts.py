@@ -85,10 +85,14 @@ class PointwisePrompt:
     Attributes:
         head: Before the page, which starts with the special token that opens an image.
         tail: After the page.
+        text: The one of these texts that contains the query.
+        query: The characters ``[start, stop)`` of ``text`` that are the query.
     """
 
     head: list[str]
     tail: list[str]
+    text: str
+    query: tuple[int, int]
 
 
 _START, _END = Special("<|im_start|>"), Special("<|im_end|>")
@@ -113,6 +117,17 @@ def pointwise(query: str, instruction: str, *, page_first: bool) -> PointwisePro
     """
     answer = [_END, "\n", _START, "assistant\n"]
     if page_first:
-        return PointwisePrompt(pointwise_head(instruction), [f"\n<Query>:{query}", *answer])
+        before = "\n<Query>:"
+        tail = [f"{before}{query}", *answer]
+        return PointwisePrompt(
+            pointwise_head(instruction), tail, tail[0], (len(before), len(before) + len(query))
+        )
     head = pointwise_head(f"{instruction}<Query>:{query}\n")
-    return PointwisePrompt(head, answer)
+    stop = len(head[-1]) - len("\n<Document>:")
+    return PointwisePrompt(head, answer, head[-1], (stop - len(query), stop))
+
+
+def embedding() -> tuple[list[str], list[str]]:
+    """Return the text before and after the page of Qwen3-VL-Embedding's prompt, without the vision marks."""
+    head = [_START, "system\nRepresent the user's input.", _END, "\n", _START, "user\n"]
+    return head, [_END, "\n", _START, "assistant\n"]

@@ -180,26 +180,37 @@ class LanguageModel:
             module.self_attn, module.input_layernorm(hidden), self._rotations(hidden, positions)
         )
 
-    def attention_weights(self, hidden: Tensor, positions: Tensor, layer: int, keys: Tensor | None) -> Tensor:
-        """Return the attention weights of a sequence in one layer, without running it.
+    def attention_weights(
+        self,
+        hidden: Tensor,
+        positions: Tensor,
+        layer: int,
+        past: KeyValues | None = None,
+        *,
+        last_only: bool = False,
+    ) -> Tensor:
+        """Return the attention weights of a batch of sequences in one layer, without running it.
 
         Args:
-            hidden: (1, L, D) the input of the layer.
-            positions: (3, 1, L) M-RoPE positions.
+            hidden: (B, L, D) the input of the layer.
+            positions: (3, B or 1, L) M-RoPE positions.
             layer: The layer's index, from 0.
-            keys: (1, P, G, head dim) the keys before the sequence, if any.
+            past: The keys and values before the sequence, (B or 1, P, G, head dim), if any.
+            last_only: Whether only the last position's weights are computed.
 
         Returns:
-            (L, P + L) float32, the mean over the heads.
+            (B, L, P + L) float32, or (B, 1, P + L) if ``last_only``; the mean over the heads.
         """
         module = self._decoder.layers[layer]
         attention, normed = module.self_attn, module.input_layernorm(hidden)
         angles = self._rotations(hidden, positions)
         own, _ = self._keys_values(attention, normed, angles)
-        key = own if keys is None else torch.cat([keys, own], 1)
+        key = own if past is None else torch.cat([past[0].expand(len(own), -1, -1, -1), own], 1)
+        if last_only:
+            normed, angles = normed[:, -1:], (angles[0][:, -1:], angles[1][:, -1:])
         query = attention.q_norm(attention.q_proj(normed).unflatten(-1, (-1, attention.head_dim)))
         query = rotate(query, *angles).transpose(1, 2).float()
-        return weights(query, key.transpose(1, 2).float(), causal=True)[0].mean(0)
+        return weights(query, key.transpose(1, 2).float(), causal=True).mean(1)
 
     def norm(self, hidden: Tensor) -> Tensor:
         """Return hidden states after the final norm."""

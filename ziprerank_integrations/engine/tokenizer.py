@@ -101,6 +101,30 @@ class TextEncoder:
                 ids.append(self._special[token])
         return ids
 
+    def run(self, text: str, span: tuple[int, int]) -> tuple[list[int], list[int]]:
+        """Encode a text as one run.
+
+        Args:
+            text: The text, special tokens in it as plain characters.
+            span: Characters ``[start, stop)`` of it.
+
+        Returns:
+            The ids, and the indices of those that overlap the span.
+        """
+        encoded = self._plain.encode(text, add_special_tokens=False)
+        inside = [
+            index for index, (first, last) in enumerate(encoded.offsets) if first < span[1] and last > span[0]
+        ]
+        return list(encoded.ids), inside
+
+    @property
+    def appended(self) -> list[int]:
+        """The tokens that the tokenizer itself appends to a text."""
+        text = "x"
+        ids = list(self._plain.encode(text, add_special_tokens=True).ids)
+        plain = self.plain(text)
+        return ids[ids.index(plain[-1]) + 1 :]
+
     @property
     def end(self) -> int:
         """The token that ends a turn."""
@@ -119,17 +143,14 @@ class TextEncoder:
         before, after = self._template(pages)
         ids: list[int] = []
         images: list[int] = []
-        query: list[int] = []
         # The template's text next to the prompt is encoded together with it: tokens may span the boundary.
         *opening, prefix = self._split.split(before)
         suffix, *closing = self._split.split(after)
         self._add(opening, ids, images)
-        run = self._plain.encode(prefix + prompt.text + suffix, add_special_tokens=False)
         start, stop = (len(prefix) + offset for offset in prompt.query)
-        for number, (first, last) in zip(run.ids, run.offsets, strict=True):
-            if first < stop and last > start:
-                query.append(len(ids))
-            ids.append(number)
+        run, inside = self.run(prefix + prompt.text + suffix, (start, stop))
+        query = [len(ids) + index for index in inside]
+        ids += run
         self._add(closing, ids, images)
         ids.extend(self.plain(prompt.answer))
         return EncodedPrompt(ids, images, query)

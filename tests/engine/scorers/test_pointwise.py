@@ -10,30 +10,18 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
-from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
-from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb, repeat_kv
 
 from tests.conftest import picture
 from tests.helpers import checkpoints
+from tests.helpers.pointwise_loop import INSTRUCTION, Loop
 from tests.helpers.serving import running
-from ziprerank_integrations import Page, PageError, Ranking, RemoteReranker, ZipReranker
-from ziprerank_integrations.engine.checkpoint_config import read
+from ziprerank_integrations import Page, PageError, QueryError, Ranking, RemoteReranker, ZipReranker
 from ziprerank_integrations.engine.preprocess import from_image, patches
 from ziprerank_integrations.engine.prompts import pointwise
-from ziprerank_integrations.engine.qwen3vl import VisionTower
 from ziprerank_integrations.server import create_app
 
 QUERY = "Which page shows the revenue of 2023?"
-INSTRUCTION = "Given a search query, retrieve relevant candidates that answer the query."
 LAYERS = 5
-START = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the "
-    'Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
-    "<|im_start|>user\n<Instruct>: "
-)
-END = "<|im_end|>\n<|im_start|>assistant\n"
-PAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 OWN: dict[str, dict[str, Any]] = {
     "query-first": {},
     "query-first, exit": {"exit": 3},
@@ -55,80 +43,6 @@ def own(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def folder(own: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoints.make(tmp_path_factory.mktemp("pointwise"), layers=LAYERS, ziprerank=own, seed=3)
-
-
-class Loop:
-    """Each page in one sequence, layer by layer, with a mask that says who sees whom."""
-
-    def __init__(self, folder: Path, own: dict[str, Any]) -> None:
-        self.model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.config = read(folder)
-        self.instruction = INSTRUCTION
-        self.exit = own.get("exit", LAYERS)
-        self.band = own.get("band", [1, self.exit])
-        self.page_first = own.get("order") == "vision-first"
-
-    def ids(self, query: str, tokens: int) -> list[int]:
-        middle = (
-            f"<Document>:{PAGE}\n<Query>:{query}"
-            if self.page_first
-            else f"<Query>:{query}\n<Document>:{PAGE}"
-        )
-        text = f"{START}{self.instruction}{middle}{END}".replace("<|image_pad|>", "<|image_pad|>" * tokens)
-        ids: list[int] = self.tokenizer(text)["input_ids"]
-        return ids
-
-    @torch.no_grad()
-    def logit(self, query: str, image: Image.Image) -> float:
-        core, config = self.model.model, self.config
-        pixels = from_image(Page.from_image(image).image(config.sizes()))
-        rows, columns = pixels.shape[0] // 16, pixels.shape[1] // 16
-        merged, levels = VisionTower(core.visual, "eager")(patches(pixels[None], config), rows, columns)
-        ids = torch.tensor([self.ids(query, merged.shape[1])])
-        image_token = core.config.image_token_id
-        visual = ids[0] == image_token
-        hidden = core.get_input_embeddings()(ids)
-        hidden[0, visual] = merged[0]
-        grid = torch.tensor([[1, rows, columns]])
-        positions, _ = core.get_rope_index(ids, visual[None].int(), image_grid_thw=grid)
-        angles = core.language_model.rotary_emb(hidden, positions)
-        first = int(visual.nonzero()[0]) - 1
-        last = int(visual.nonzero()[-1]) + 1
-        self.attention = torch.zeros(int(visual.sum()))
-        for number, layer in enumerate(core.language_model.layers[: self.exit], 1):
-            mask = self.mask(ids, first, last, number)
-            weights = self.weights(layer, hidden, angles, mask)
-            if self.page_first:
-                end = int((ids[0] == self.tokenizer.convert_tokens_to_ids("<|im_end|>")).nonzero()[-1])
-                self.attention += weights[last + 1 : end, visual].mean(0)
-            elif number >= self.band[0]:
-                self.attention += weights[-1, visual]
-            hidden = layer(
-                hidden, position_embeddings=angles, attention_mask=self.mask(ids, first, last, number)
-            )
-            if number <= len(levels):
-                hidden[0, visual] += levels[number - 1][0]
-        final = core.language_model.norm(hidden)[0, -1]
-        yes, no = (self.tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
-        scores: Tensor = self.model.lm_head(final)
-        return float(scores[yes] - scores[no])
-
-    def weights(self, layer: Any, hidden: Tensor, angles: Any, mask: Tensor) -> Tensor:
-        attention, normed = layer.self_attn, layer.input_layernorm(hidden)
-        shape = (1, hidden.shape[1], -1, attention.head_dim)
-        query = attention.q_norm(attention.q_proj(normed).view(shape)).transpose(1, 2)
-        key = attention.k_norm(attention.k_proj(normed).view(shape)).transpose(1, 2)
-        query, key = apply_rotary_pos_emb(query, key, *angles)
-        scores = query @ repeat_kv(key, query.shape[1] // key.shape[1]).transpose(2, 3)
-        return (scores * attention.head_dim**-0.5 + mask).softmax(-1)[0].mean(0)
-
-    def mask(self, ids: Tensor, first: int, last: int, layer: int) -> Tensor:
-        length = ids.shape[1]
-        seen = torch.ones(length, length, dtype=torch.bool).tril()
-        if self.page_first and not self.band[0] <= layer <= self.band[1]:
-            seen[last + 1 :, first : last + 1] = False
-        return torch.zeros(1, 1, length, length).masked_fill(~seen, float("-inf"))
 
 
 def logits(ranking: Ranking) -> list[float]:
@@ -228,6 +142,34 @@ def test_special_tokens_in_a_query_are_text(name: str, query: str, tmp_path: Pat
         token for token in text.parts([*prompt.head, *prompt.tail]) if token in text._special.values()
     ]
     assert len(specials) == 5
+
+
+@pytest.mark.parametrize("name", ["query-first", "band and exit"])
+def test_the_longest_query_equals_the_loop(name: str, tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "max_side": 64, **OWN[name]}
+    folder = checkpoints.make(tmp_path, layers=LAYERS, ziprerank=own, seed=3)
+    loop, reranker = Loop(folder, own), ZipReranker(folder)
+    count = reranker._engine.load().checkpoint.text.count
+    query = "revenue of 2023 and 2024, " * 700
+    while count(query) > 4096:
+        query = query[:-1]
+    assert count(query) == 4096
+    sheets = [picture(seed, size) for seed, size in enumerate([(64, 64), (64, 32), (64, 64)])]
+    ranking = reranker.rerank(query, [Page.from_image(sheet) for sheet in sheets])
+    assert logits(ranking) == pytest.approx([loop.logit(query, sheet) for sheet in sheets], abs=1e-4)
+    with pytest.raises(QueryError, match=r"4,097 tokens"):
+        reranker.rerank(query + " revenue", [Page.from_image(sheets[0])])
+
+
+def test_layers_above_the_exit_are_not_loaded(tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "order": "vision-first", "exit": 21, "band": [8, 21], "max_side": 64}
+    folder = checkpoints.make(tmp_path, layers=36, ziprerank=own, seed=5)
+    reranker, loop = ZipReranker(folder), Loop(folder, own)
+    assert reranker._engine.load().checkpoint.language.layers == 21
+    page = picture(1, (64, 64))
+    assert logits(reranker.rerank(QUERY, [Page.from_image(page)])) == pytest.approx(
+        [loop.logit(QUERY, page)], abs=1e-4
+    )
 
 
 def test_more_pages_than_a_block_with_unreadable_and_equal_ones(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, cast
 
+from ziprerank_integrations.errors import CheckpointError
 from ziprerank_integrations.options import CallOptions, Interaction
 
 if TYPE_CHECKING:
@@ -47,6 +48,20 @@ def check_options(config: CheckpointConfig, options: CallOptions, embedder: str 
     keep_ratio, interaction = pruning(config, options)
     if keep_ratio < 1 and interaction == "embedder" and embedder is None:
         raise ValueError(f"keep_ratio={keep_ratio} with interaction='embedder' needs the option embedder")
+
+
+def check_embedder(embedder: CheckpointConfig, config: CheckpointConfig) -> None:
+    """Check that an embedding model divides a page into the same visual tokens as a checkpoint.
+
+    Raises:
+        CheckpointError: If patch size or merge differ.
+    """
+    for name in ("patch", "merge"):
+        own, other = getattr(config, name), getattr(embedder, name)
+        if own != other:
+            raise CheckpointError(
+                f"{embedder.folder}: the embedder's {name} size {other} is not the model's {own}"
+            )
 
 
 def pruning(config: CheckpointConfig, options: CallOptions) -> tuple[float, Interaction]:

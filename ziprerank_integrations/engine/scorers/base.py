@@ -17,6 +17,7 @@ from ziprerank_integrations.types import Evidence
 if TYPE_CHECKING:
     from ziprerank_integrations.engine.checkpoint import Checkpoint
     from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
+    from ziprerank_integrations.engine.embedder import Embedder
 
 
 PageState = PageFeatures | PageKV
@@ -52,7 +53,9 @@ class Scorer(Protocol):
     state: str
     """What the states of `prepare` depend on besides page, size, checkpoint and dtype; empty for features."""
 
-    def __init__(self, checkpoint: Checkpoint, options: CallOptions) -> None: ...
+    def __init__(
+        self, checkpoint: Checkpoint, options: CallOptions, embedder: Embedder | None = None
+    ) -> None: ...
 
     @classmethod
     def answer_tokens(cls, text: TextEncoder, config: CheckpointConfig) -> list[int]:
@@ -63,8 +66,13 @@ class Scorer(Protocol):
         """
         ...
 
-    def prepare(self, pages: Sequence[PageFeatures]) -> Sequence[PageState]:
-        """Return what is cached of pages of one shape; no query enters."""
+    def prepare(self, pages: Sequence[PageFeatures], images: Tensor) -> Sequence[PageState]:
+        """Return what is cached of pages of one shape; no query enters.
+
+        Args:
+            pages: Their features.
+            images: (B, H, W, 3) uint8, what they look like, on the device.
+        """
         ...
 
     def score(self, query: str, pages: Sequence[PageState], share: int = 1) -> Scored:

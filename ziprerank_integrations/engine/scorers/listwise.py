@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from ziprerank_integrations.errors import CheckpointError
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.types import Evidence
 
+if TYPE_CHECKING:
+    from ziprerank_integrations.engine.embedder import Embedder
+
 
 class ListwiseScorer:
     """Scores up to 20 pages at once; a page's logit is that of its letter as the answer's first token.
@@ -31,13 +34,16 @@ class ListwiseScorer:
     Args:
         checkpoint: The loaded model.
         options: ``keep_ratio`` and ``interaction`` are used.
+        embedder: Not used.
     """
 
     max_pages: int | None = len(LETTERS)
     scale: Literal["relative", "absolute"] = "relative"
     state = ""
 
-    def __init__(self, checkpoint: Checkpoint, options: CallOptions) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, options: CallOptions, embedder: Embedder | None = None
+    ) -> None:
         self._checkpoint = checkpoint
         self._keep_ratio, self._interaction = pruning(checkpoint.config, options)
 
@@ -50,7 +56,7 @@ class ListwiseScorer:
         text.encode(listwise("query", 1), 1)  # checks the chat template
         return letters
 
-    def prepare(self, pages: Sequence[PageFeatures]) -> Sequence[PageState]:
+    def prepare(self, pages: Sequence[PageFeatures], images: Tensor) -> Sequence[PageState]:
         """Return the features. See `Scorer.prepare`."""
         return pages
 

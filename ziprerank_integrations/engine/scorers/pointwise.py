@@ -7,7 +7,7 @@ first, early exit and the band of layers in which query and page interact.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor
@@ -16,12 +16,19 @@ from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_kv import PageKV
-from ziprerank_integrations.engine.prompts import pointwise, pointwise_head
+from ziprerank_integrations.engine.prompts import PointwisePrompt, pointwise, pointwise_head
+from ziprerank_integrations.engine.pruning import select_tokens
 from ziprerank_integrations.engine.qwen3vl import KeyValues
+from ziprerank_integrations.engine.scorers import pruning
 from ziprerank_integrations.engine.scorers.base import PageState, Scored
+from ziprerank_integrations.engine.selection import received_attention, strongest
 from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.errors import CheckpointError
 from ziprerank_integrations.options import CallOptions
+from ziprerank_integrations.types import Evidence
+
+if TYPE_CHECKING:
+    from ziprerank_integrations.engine.embedder import Embedder
 
 _TOKENS = {"cpu": 8_192, "cuda": 32_768}
 _STACKED_BYTES = 2**30
@@ -35,20 +42,31 @@ class PointwiseScorer:
 
     Args:
         checkpoint: The loaded model.
-        options: ``instruction`` is used.
+        options: ``instruction``, ``keep_ratio`` and ``interaction`` are used.
+        embedder: Selects visual tokens with ``interaction="embedder"``.
     """
 
     max_pages: int | None = None
     scale: Literal["relative", "absolute"] = "absolute"
 
-    def __init__(self, checkpoint: Checkpoint, options: CallOptions) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, options: CallOptions, embedder: Embedder | None = None
+    ) -> None:
         config = checkpoint.config.pointwise
         assert config is not None  # the config reader has checked it
         self._checkpoint = checkpoint
         self._config = config
         self._instruction = config.instruction if options.instruction is None else options.instruction
         self._page_first = config.order == "vision-first"
-        self.state = f"kv {config.layers} {config.band} {self._instruction}" if self._page_first else ""
+        self._keep_ratio, self._interaction = pruning(checkpoint.config, options)
+        self._embedder = embedder
+        self.state = ""
+        if self._page_first:
+            pruned = "" if self._keep_ratio == 1 else f" {self._keep_ratio} {self._interaction}"
+            if pruned and self._interaction == "embedder":
+                assert embedder is not None  # the options are checked
+                pruned += f" {embedder.identity}"
+            self.state = f"kv {config.layers} {config.band}{pruned} {self._instruction}"
 
     @classmethod
     def answer_tokens(cls, text: TextEncoder, config: CheckpointConfig) -> list[int]:
@@ -61,15 +79,18 @@ class PointwiseScorer:
         return [yes, no]
 
     @torch.inference_mode()
-    def prepare(self, pages: Sequence[PageFeatures]) -> Sequence[PageState]:
+    def prepare(self, pages: Sequence[PageFeatures], images: Tensor) -> Sequence[PageState]:
         """Return the states of pages of one shape. See `Scorer.prepare`."""
         if not self._page_first:
             return pages
         head, length = self._head(pointwise_head(self._instruction))
         first, stop = self._config.band
         rows, columns = pages[0].rows, pages[0].columns
-        hidden, visual, deepstack = self._page_tokens(pages)
-        positions = self._page_positions(length, rows, columns)
+        kept = None
+        if self._keep_ratio < 1:
+            kept = strongest(self._importance(pages, images, head, length), self._keep_ratio)
+        hidden, visual, deepstack = self._page_tokens(pages, kept)
+        positions = self._page_positions(length, rows, columns, kept)
         language = self._checkpoint.language
         # The last layer of the band needs keys and values only.
         hidden, own = language.run(
@@ -84,9 +105,28 @@ class PointwiseScorer:
                 start,
                 rows,
                 columns,
+                None if kept is None else kept[index].clone(),
             )
             for index in range(len(pages))
         ]
+
+    def _importance(
+        self, pages: Sequence[PageFeatures], images: Tensor, head: list[KeyValues], length: int
+    ) -> Tensor:
+        """Return the attention that each visual token of unpruned pages receives, (B, N) float32."""
+        if self._interaction == "embedder":
+            assert self._embedder is not None
+            return self._embedder.importance(images)
+        hidden, visual, deepstack = self._page_tokens(pages)
+        return received_attention(
+            self._checkpoint.language,
+            hidden,
+            self._page_positions(length, pages[0].rows, pages[0].columns),
+            self._config.layers,
+            head,
+            visual=visual,
+            deepstack=deepstack,
+        )
 
     @torch.inference_mode()
     def score(self, query: str, pages: Sequence[PageState], share: int = 1) -> Scored:
@@ -94,6 +134,7 @@ class PointwiseScorer:
         prompt = pointwise(query, self._instruction, page_first=self._page_first)
         tail = self._embed(prompt.tail)
         head, length = self._head(prompt.head)
+        kept = self._kept(prompt, pages)
         logits = torch.zeros(len(pages))
         groups: dict[tuple[int, int, int], list[int]] = {}
         for index, page in enumerate(pages):
@@ -101,24 +142,56 @@ class PointwiseScorer:
             groups.setdefault((page.rows, page.columns, start), []).append(index)
         below: dict[int, Tensor] = {}
         for (rows, columns, start), indices in groups.items():
-            for batch in self._batches(indices, rows * columns + 2, len(tail), share):
+            tokens = rows * columns if kept is None else len(kept[indices[0]])
+            for batch in self._batches(indices, tokens + 2, len(tail), share):
                 chosen = [pages[index] for index in batch]
                 if self._page_first:
                     if start not in below:
                         below[start] = self._below_band(tail, start, head)
                     hidden = self._query_pass(below[start], start, head, chosen)
                 else:
-                    hidden = self._page_pass(tail, length, head, chosen)
+                    stacked = None if kept is None else torch.stack([kept[index] for index in batch])
+                    hidden = self._page_pass(tail, length, head, chosen, stacked)
                 logits[batch] = self._logits(hidden).cpu()
-        tokens = sum(page.rows * page.columns for page in pages)
-        return Scored(logits.tolist(), None, tokens, tokens)
+        before = sum(page.rows * page.columns for page in pages)
+        if kept is None:
+            return Scored(logits.tolist(), None, before, before)
+        evidence = [
+            Evidence(page.rows, page.columns, tuple(indices.tolist()))
+            for page, indices in zip(pages, kept, strict=True)
+        ]
+        return Scored(logits.tolist(), evidence, before, sum(map(len, kept)))
+
+    def _kept(self, prompt: PointwisePrompt, pages: Sequence[PageState]) -> list[Tensor] | None:
+        """Return the indices of each page's kept visual tokens; None if nothing is pruned."""
+        if self._keep_ratio == 1:
+            return None
+        if self._page_first:
+            return [cast(Tensor, cast(PageKV, page).kept) for page in pages]
+        features = cast(Sequence[PageFeatures], pages)
+        return select_tokens(
+            self._query_vectors(prompt), [page.embeddings for page in features], self._keep_ratio
+        )
+
+    def _query_vectors(self, prompt: PointwisePrompt) -> Tensor:
+        """Return the text vectors, (t, D), that visual tokens are compared with if the query comes first."""
+        text = self._embed(prompt.head)
+        if self._interaction == "prompt":
+            return text
+        run, inside = self._checkpoint.text.run(prompt.text, prompt.query)
+        query = [len(text) - len(run) + index for index in inside]
+        if self._interaction == "query":
+            return text[query]
+        positions = self._text_positions(text, 0)
+        hidden, _ = self._checkpoint.language.run(text[None], positions, range(self._config.layers))
+        return self._checkpoint.language.norm(hidden)[0, query]
 
     @torch.inference_mode()
     def similarity(self, query: str, page: PageState) -> Tensor:
         """Return the attention that each visual token gets, summed over the band. See `Scorer.similarity`.
 
-        With the page first, it is the mean attention of the query's text; with the query first, where that
-        cannot attend to the page, the attention of the prompt's last token.
+        With the page first, it is the mean attention of the query's tokens, 0 for pruned visual tokens; with
+        the query first, where these cannot attend to the page, the attention of the prompt's last token.
         """
         prompt = pointwise(query, self._instruction, page_first=self._page_first)
         tail = self._embed(prompt.tail)
@@ -130,27 +203,36 @@ class PointwiseScorer:
             positions = self._text_positions(tail, page.start)
             visual: Tensor | None = None
             levels: list[Tensor] = []
-            rows = slice(0, len(self._checkpoint.text.parts(prompt.tail[:1])))
+            _, rows = self._checkpoint.text.run(prompt.text, prompt.query)
+            kept = page.kept
         else:
             hidden, positions, visual, levels = self._page_sequence([page], length, tail)
-            rows = slice(-1, None)
+            rows, kept = [-1], None
         offset = length + 1
-        total = torch.zeros(page.rows * page.columns, device=hidden.device)
+        count = page.rows * page.columns
+        total = torch.zeros(count if kept is None else len(kept), device=hidden.device)
         for layer in range(first, stop):
             past = self._past(head, layer, [page]) if isinstance(page, PageKV) else head[layer]
-            weights = language.attention_weights(hidden, positions, layer, past[0])
+            weights = language.attention_weights(hidden, positions, layer, past)[0]
             total += weights[rows, offset : offset + len(total)].mean(0)
             hidden, _ = language.run(
                 hidden, positions, range(layer, layer + 1), [past], visual=visual, deepstack=levels
             )
+        if kept is not None:
+            total = torch.zeros(count, device=total.device).index_put_((kept,), total)
         return total.cpu()
 
     def _page_pass(
-        self, tail: Tensor, length: int, head: list[KeyValues], pages: Sequence[PageState]
+        self,
+        tail: Tensor,
+        length: int,
+        head: list[KeyValues],
+        pages: Sequence[PageState],
+        kept: Tensor | None,
     ) -> Tensor:
         """Run pages of one shape and the text after them, and return the last hidden state of each."""
         hidden, positions, visual, deepstack = self._page_sequence(
-            cast(Sequence[PageFeatures], pages), length, tail
+            cast(Sequence[PageFeatures], pages), length, tail, kept
         )
         hidden, _ = self._checkpoint.language.run(
             hidden,
@@ -227,35 +309,41 @@ class PointwiseScorer:
         ids = torch.tensor(self._checkpoint.text.parts(parts), device=self._checkpoint.device)
         return self._checkpoint.language.embed(ids)
 
-    def _page_tokens(self, pages: Sequence[PageFeatures]) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Return (B, n + 2, D) embeddings of pages of one shape, the visual indices, and deepstack levels."""
+    def _page_tokens(
+        self, pages: Sequence[PageFeatures], kept: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return (B, n + 2, D) embeddings of pages of one shape, the visual indices, and deepstack levels.
+
+        ``kept``, (B, n), are the visual tokens that stay; None keeps all.
+        """
         marks = torch.tensor(self._checkpoint.vision_marks, device=self._checkpoint.device)
         opening, closing = self._checkpoint.language.embed(marks)[:, None, None].expand(-1, len(pages), 1, -1)
         visual = torch.stack([page.embeddings for page in pages])
         levels = [torch.stack(level) for level in zip(*(page.deepstack for page in pages), strict=True)]
+        if kept is not None:
+            index = kept[:, :, None].expand(-1, -1, visual.shape[2])
+            visual, *levels = (part.gather(1, index) for part in (visual, *levels))
         indices = torch.arange(1, 1 + visual.shape[1], device=self._checkpoint.device)
         return torch.cat([opening, visual, closing], 1), indices, levels
 
     def _page_sequence(
-        self, pages: Sequence[PageFeatures], length: int, tail: Tensor
+        self, pages: Sequence[PageFeatures], length: int, tail: Tensor, kept: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """Return what `_page_tokens` does, with the text after the pages, and the positions."""
-        hidden, visual, levels = self._page_tokens(pages)
+        hidden, visual, levels = self._page_tokens(pages, kept)
         rows, columns = pages[0].rows, pages[0].columns
-        page, text = (
-            self._page_positions(length, rows, columns),
-            self._text_positions(tail, length + 2 + max(rows, columns)),
-        )
+        page = self._page_positions(length, rows, columns, kept)
+        text = self._text_positions(tail, length + 2 + max(rows, columns)).expand(-1, page.shape[1], -1)
         hidden = torch.cat([hidden, tail.expand(len(pages), -1, -1)], 1)
         return hidden, torch.cat([page, text], 2), visual, levels
 
-    def _page_positions(self, length: int, rows: int, columns: int) -> Tensor:
-        """Return the M-RoPE positions (3, 1, n + 2) of a page after ``length`` tokens of text."""
-        index = torch.arange(rows * columns, device=self._checkpoint.device)
+    def _page_positions(self, length: int, rows: int, columns: int, kept: Tensor | None = None) -> Tensor:
+        """Return the M-RoPE positions (3, B or 1, n + 2) of pages after ``length`` tokens of text."""
+        index = torch.arange(rows * columns, device=self._checkpoint.device)[None] if kept is None else kept
         tokens = torch.stack([torch.zeros_like(index), index // columns, index % columns]) + length + 1
         marks = (length, length + 1 + max(rows, columns))
-        opening, closing = (torch.full((3, 1), mark, device=index.device) for mark in marks)
-        return torch.cat([opening, tokens, closing], 1)[:, None]
+        opening, closing = (tokens.new_full((3, len(index), 1), mark) for mark in marks)
+        return torch.cat([opening, tokens, closing], 2)
 
     def _text_positions(self, text: Tensor, start: int) -> Tensor:
         positions = torch.arange(start, start + len(text), device=self._checkpoint.device)
