@@ -75,6 +75,8 @@ class ZipReranker(Closing):
         token: Token for the hub.
         cache_dir: The folder of downloaded hub models.
         max_image_pixels: Images of more pixels are refused.
+        pdf_workers: Processes in which PDFs are rendered, with limits of time and memory, and in parallel; 0
+            renders in this process.
         on_error: What happens to a page that cannot be read: ``"raise"`` raises its `PageError`, ``"last"``
             puts it last in the ranking with its error.
         show_progress: Show a progress bar on stderr.
@@ -107,6 +109,7 @@ class ZipReranker(Closing):
         token: str | bool | None = _ENGINE.token,
         cache_dir: str | os.PathLike[str] | None = _ENGINE.cache_dir,
         max_image_pixels: int = _ENGINE.max_image_pixels,
+        pdf_workers: int = _ENGINE.pdf_workers,
         on_error: OnError = _CALL.on_error,
         show_progress: bool = _CALL.show_progress,
     ) -> None:

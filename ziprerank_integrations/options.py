@@ -102,6 +102,7 @@ class EngineOptions:
     token: str | bool | None = None
     cache_dir: str | None = None
     max_image_pixels: int = 64_000_000
+    pdf_workers: int = 0
 
     def __post_init__(self) -> None:
         # Paths and torch's devices and dtypes become text, so that equal configurations are equal.
@@ -127,6 +128,7 @@ class EngineOptions:
         integer("host_cache_bytes", self.host_cache_bytes, 0)
         integer("page_store_bytes", self.page_store_bytes, 1)
         integer("max_image_pixels", self.max_image_pixels, 1)
+        integer("pdf_workers", self.pdf_workers, 0)
 
 
 def _scorer_text(value: Any) -> str:

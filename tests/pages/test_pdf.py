@@ -19,12 +19,6 @@ from ziprerank_integrations.pages.pdf_pymupdf import PyMuPdfFile
 from ziprerank_integrations.pages.sizes import SizeRule
 
 
-@pytest.mark.parametrize("pages", ["", "a", "1,,2", "0x1", "-3", "3--5", "5-2"])
-def test_a_malformed_selection_raises(make_pdf: Callable[..., Path], pages: str) -> None:
-    with pytest.raises(ValueError, match=r"pages=|no such page"):
-        Page.from_pdf(make_pdf(9), pages=pages)
-
-
 def fixed(width: int, height: int) -> SizeRule:
     return lambda *_: (height, width)
 
@@ -109,19 +103,6 @@ def test_a_replaced_pdf_is_another_pdf(make_pdf: Callable[..., Path]) -> None:
     with pytest.raises(PageError, match="the file has 1"):
         page.image()
     assert pixels
-
-
-@pytest.mark.parametrize(
-    ("pages", "numbers"),
-    [("2", [2]), ("2-4,9", [2, 3, 4, 9]), ("8-, 1,8", [8, 9, 1]), ("7 - 8", [7, 8]), ("3-3", [3])],
-)
-def test_a_selection_keeps_its_order(pages: str, numbers: list[int]) -> None:
-    assert pdf.select(pages, 9, "report.pdf") == numbers
-
-
-def test_a_selection_beyond_the_last_page_raises() -> None:
-    with pytest.raises(PageError, match=r"report\.pdf, page 10: there is no such page; the file has 9"):
-        pdf.select("10", 9, "report.pdf")
 
 
 def test_the_header_of_a_pdf_is_in_the_first_1024_bytes() -> None:

@@ -42,6 +42,7 @@ _ENGINE_ARGS = (
     "host_cache_bytes",
     "page_store",
     "page_store_bytes",
+    "pdf_workers",
     "device",
 )
 
@@ -60,6 +61,7 @@ class ClusterArgs(BaseModel):
         host_cache_bytes: Host memory of each replica for pages that left the device's cache.
         page_store: Folder in which replicas of one machine share page features.
         page_store_bytes: The most bytes of that folder.
+        pdf_workers: Processes of each replica in which PDFs are rendered.
         device: The device of a replica; None selects the best available one.
         num_gpus: GPUs for each engine replica; with 0 it runs on the CPU.
         num_cpus: CPUs for each engine replica.
@@ -86,6 +88,7 @@ class ClusterArgs(BaseModel):
     host_cache_bytes: int = _ENGINE.host_cache_bytes
     page_store: str | None = _ENGINE.page_store
     page_store_bytes: int = _ENGINE.page_store_bytes
+    pdf_workers: int = 1
     device: str | None = _ENGINE.device
     num_gpus: float = 1
     num_cpus: float = 1

@@ -115,6 +115,9 @@ class AdapterSettings(BaseModel):
     token: SecretStr | None = Field(None, exclude=True, description="Token for the hub.")
     cache_dir: PathText | None = Field(_ENGINE.cache_dir, description="Folder of downloaded hub models.")
     max_image_pixels: int = Field(_ENGINE.max_image_pixels, description="Images of more pixels are refused.")
+    pdf_workers: int = Field(
+        _ENGINE.pdf_workers, description="Processes in which PDFs are rendered; 0 is this process."
+    )
     show_progress: bool = Field(_CALL.show_progress, description="Show a progress bar on stderr.")
 
     if not TYPE_CHECKING:  # type checkers read the fields

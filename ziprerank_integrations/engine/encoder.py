@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -17,6 +18,8 @@ from ziprerank_integrations.engine.prefetch import Prefetcher
 from ziprerank_integrations.engine.preprocess import patches, pixels
 from ziprerank_integrations.engine.scorers.base import PageState, Scorer
 from ziprerank_integrations.errors import PageError
+from ziprerank_integrations.pages import pdf
+from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.types import Page
 
@@ -75,6 +78,7 @@ class PageEncoder:
         cache: Where features are kept.
         device: The lock of the device.
         max_image_pixels: Images of more pixels are refused.
+        pdf_workers: Processes in which PDFs are rendered; None uses this one.
     """
 
     def __init__(
@@ -83,15 +87,18 @@ class PageEncoder:
         cache: PageStates,
         device: DeviceLock,
         max_image_pixels: int,
+        pdf_workers: PdfWorkers | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._cache = cache
         self._device = device
         self._max_image_pixels = max_image_pixels
+        self._pdf_workers = pdf_workers
 
     def prefetcher(self, sizes: Sizes, state: str = "") -> Prefetcher:
         """Return a prefetcher that renders or decodes the pages of one call."""
-        return Prefetcher(partial(self.load, sizes, state))
+        threads = 1 if self._pdf_workers is None else self._pdf_workers.count
+        return Prefetcher(partial(self.load, sizes, state), threads)
 
     def load(self, sizes: Sizes, state: str, key: str, page: Page) -> Tensor:
         """Render or decode a page: (H, W, 3) uint8, on the CPU.
@@ -99,7 +106,10 @@ class PageEncoder:
         Raises:
             PageError: If the page cannot be read, or its file changed since ``key`` was computed.
         """
-        image = pixels(page, sizes, self._max_image_pixels)
+        # Without workers of its own, it uses those of the caller, such as a server's.
+        workers = pdf.in_workers(self._pdf_workers) if self._pdf_workers is not None else nullcontext()
+        with workers:
+            image = pixels(page, sizes, self._max_image_pixels)
         if page.origin.path is not None and cache_key(page, sizes, state) != key:
             raise PageError(page.source, "the file changed while it was read")
         return image

@@ -16,6 +16,7 @@ from ziprerank_integrations.engine.gc_pause import gc_paused
 from ziprerank_integrations.engine.scorers import check_embedder, check_options, pruning
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.options import CallOptions, EngineOptions, Interaction
+from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 from ziprerank_integrations.types import Page, Ranking, Usage
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Engine:
             embedder = checkpoint_config.resolve(options.embedder)
             if embedder is not None:
                 check_embedder(checkpoint_config.read(embedder), self._config)
+        self._pdf_workers = PdfWorkers(options.pdf_workers) if options.pdf_workers else None
         self._runner: ModelRunner | None = None
         self._loading = threading.Lock()
         self._starting = threading.Lock()
@@ -169,6 +171,7 @@ class Engine:
             store,
             options.host_cache_bytes,
             embedder,
+            self._pdf_workers,
         )
 
     def _folder(self, model: str) -> Path:
@@ -206,6 +209,8 @@ class Engine:
             from ziprerank_integrations.engine.device import release_memory
 
             release_memory()
+        if self._pdf_workers is not None:
+            self._pdf_workers.close()
         with self._starting:
             threads, self._threads = self._threads, None
         if threads is not None:

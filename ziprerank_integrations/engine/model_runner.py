@@ -16,6 +16,7 @@ from ziprerank_integrations.engine.page_store import PageStore
 from ziprerank_integrations.engine.scorers.base import PageState, Scored, Scorer
 from ziprerank_integrations.errors import QueryError
 from ziprerank_integrations.options import MAX_QUERY_TOKENS, CallOptions
+from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 
 
 class ModelRunner:
@@ -28,6 +29,7 @@ class ModelRunner:
         store: Where states are kept between processes, if anywhere.
         host_cache_bytes: The most bytes of features in host memory that left the device.
         embedder: Selects visual tokens before any query is known, if there is one.
+        pdf_workers: Processes in which PDFs are rendered; None uses this one.
 
     Attributes:
         checkpoint: The loaded model.
@@ -43,12 +45,13 @@ class ModelRunner:
         store: PageStore | None = None,
         host_cache_bytes: int = 0,
         embedder: Embedder | None = None,
+        pdf_workers: PdfWorkers | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.cache = PageStates(cache_bytes, checkpoint.device, store, host_cache_bytes)
         self._embedder = embedder
         self._device = DeviceLock(self.clear)
-        self.encoder = PageEncoder(checkpoint, self.cache, self._device, max_image_pixels)
+        self.encoder = PageEncoder(checkpoint, self.cache, self._device, max_image_pixels, pdf_workers)
 
     def scorer(self, options: CallOptions) -> Scorer:
         """Return the scorer that the checkpoint's config names."""

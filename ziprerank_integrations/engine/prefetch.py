@@ -1,4 +1,4 @@
-"""Pages rendered or decoded ahead in a thread, while the device computes."""
+"""Pages rendered or decoded ahead in threads, while the device computes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from ziprerank_integrations.types import Page
 class Prefetcher:
     """Loads the pages of one call ahead, in the order in which they are submitted.
 
-    One thread, which starts with the first page: PDF libraries render one page at a time.
+    The threads start with the first page. One is enough where PDFs are rendered in this process: their
+    libraries render one page at a time.
 
     Args:
         load: Returns a page's pixels, given its key and the page; may raise.
+        threads: How many pages are loaded at a time.
     """
 
-    def __init__(self, load: Callable[[str, Page], Tensor]) -> None:
+    def __init__(self, load: Callable[[str, Page], Tensor], threads: int = 1) -> None:
         self._load = load
-        self._thread: ThreadPoolExecutor | None = None
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
         self._futures: dict[str, Future[Tensor]] = {}
 
     def submit(self, pages: Mapping[str, Page]) -> None:
@@ -30,10 +33,10 @@ class Prefetcher:
         for key, page in pages.items():
             if key in self._futures:
                 continue
-            if self._thread is None:
-                self._thread = ThreadPoolExecutor(1, thread_name_prefix="ziprerank-prefetch")
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="ziprerank-prefetch")
             context = contextvars.copy_context()
-            self._futures[key] = self._thread.submit(context.run, self._load, key, page)
+            self._futures[key] = self._pool.submit(context.run, self._load, key, page)
 
     def result(self, key: str) -> Tensor:
         """Wait for a submitted page, remove it, and return its pixels, (H, W, 3) uint8.
@@ -50,7 +53,7 @@ class Prefetcher:
             future.cancel()
 
     def close(self) -> None:
-        """Remove all pages and stop the thread, without waiting for a page that is being loaded."""
+        """Remove all pages and stop the threads, without waiting for a page that is being loaded."""
         self._futures.clear()
-        if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)

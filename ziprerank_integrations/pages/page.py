@@ -155,7 +155,8 @@ class Page:
             ValueError: If ``pages`` is not a list of page ranges.
         """
         from ziprerank_integrations.pages.origins import PdfPage
-        from ziprerank_integrations.pages.pdf import pdf_file, select
+        from ziprerank_integrations.pages.page_selection import select
+        from ziprerank_integrations.pages.pdf import pdf_file
 
         file = pdf_file(pdf, name=name, root_path=root_path)
         count = len(file)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 from ziprerank_integrations.errors import MissingDependencyError, PageError, ZipRerankError
@@ -23,14 +23,18 @@ from ziprerank_integrations.pages.sizes import SizeRule, rendered_size
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ziprerank_integrations.pages.pdf_workers import PdfWorkers
+
     Pathish = str | os.PathLike[str]
 
 _LOCK = threading.RLock()
+_WORKERS: ContextVar[PdfWorkers | None] = ContextVar("pdf_workers", default=None)
 _COUNT = threading.Lock()
-_KEEP_OPEN = 8
+KEEP_OPEN = 8
+"""How many files stay open in a session, or in a worker process."""
+
 _HEADER = b"%PDF-"
 _HEADER_BYTES = 1024  # readers accept a PDF whose header is anywhere in these
-_RANGE = re.compile(r"(\d+)(?:\s*(-)\s*(\d*))?")
 
 
 class OpenPdf(Protocol):
@@ -135,6 +139,12 @@ class PdfFile:
 
     @contextmanager
     def _document(self, number: int | None = None) -> Iterator[OpenPdf]:
+        label = self.label if number is None else f"{self.label}, page {number}"
+        workers = _WORKERS.get()
+        if workers is not None:
+            with workers.document(self, label) as remote:
+                yield remote
+            return
         # The session is the outer block: a thread that holds the lock always has a session, see `session`.
         with session(), _LOCK:
             try:
@@ -142,7 +152,6 @@ class PdfFile:
             except ZipRerankError:
                 raise
             except Exception as error:  # the libraries raise many kinds of errors for broken files
-                label = self.label if number is None else f"{self.label}, page {number}"
                 raise PageError(label, f"is broken: {error or type(error).__name__}") from error
 
     def open(self) -> OpenPdf:
@@ -153,6 +162,20 @@ class PdfFile:
             MissingDependencyError: If no PDF library is installed.
         """
         return _opener()(self.label, self.path, self.data)
+
+
+@contextmanager
+def in_workers(workers: PdfWorkers | None) -> Iterator[None]:
+    """Open and render PDFs in worker processes inside the ``with`` block, in this thread or task.
+
+    Args:
+        workers: The processes; None uses this process.
+    """
+    token = _WORKERS.set(workers)
+    try:
+        yield
+    finally:
+        _WORKERS.reset(token)
 
 
 class _Pool:
@@ -171,7 +194,7 @@ class _Pool:
             return self.documents[key][0]
         document = file.open()
         self.documents[key] = (document, file)
-        while len(self.documents) > _KEEP_OPEN:
+        while len(self.documents) > KEEP_OPEN:
             self.documents.popitem(last=False)[1][0].close()
         return document
 
@@ -229,36 +252,3 @@ def pdf_file(pdf: Pathish | bytes, *, name: str | None = None, root_path: Pathis
 def is_pdf(data: bytes) -> bool:
     """Return whether the first 1,024 bytes contain the header of a PDF."""
     return _HEADER in data[:_HEADER_BYTES]
-
-
-def select(pages: str, count: int, label: str) -> list[int]:
-    """Parse a selection of pages such as ``"2-5,9"`` or ``"7-"``.
-
-    Args:
-        pages: Numbers and ranges from 1, separated by commas.
-        count: How many pages there are.
-        label: The file's name in an error.
-
-    Returns:
-        The numbers in the order of the selection, each once.
-
-    Raises:
-        ValueError: If it is not such a selection.
-        PageError: If a number is out of range.
-    """
-    if not isinstance(pages, str):
-        raise TypeError(f"pages is a selection such as '2-5,9', not a {type(pages).__name__}")
-    numbers: dict[int, None] = {}
-    for part in pages.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        if match is None:
-            raise ValueError(f"pages={pages!r} is not a selection of pages such as '2-5,9' or '7-'")
-        first = int(match[1])
-        last = first if match[2] is None else int(match[3]) if match[3] else count
-        for number in (first, last):
-            if not 1 <= number <= count:
-                raise PageError(f"{label}, page {number}", f"there is no such page; the file has {count}")
-        if last < first:
-            raise ValueError(f"pages={pages!r}: the range {part.strip()} ends before it starts")
-        numbers.update(dict.fromkeys(range(first, last + 1)))
-    return list(numbers)

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from ziprerank_integrations.errors import PageAccessError, PageError, PageTooLargeError
 from ziprerank_integrations.pages import decode
-from ziprerank_integrations.pages.origins import ImageBytes, Origin, Url, from_base64, from_data_uri
-from ziprerank_integrations.pages.pdf import is_pdf
+from ziprerank_integrations.pages.origins import ImageBytes, Origin, PdfPage, Url, from_base64, from_data_uri
+from ziprerank_integrations.pages.page_selection import TooManyPagesError, select
+from ziprerank_integrations.pages.pdf import is_pdf, pdf_file
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.server.api_error import ApiError, logger
 from ziprerank_integrations.server.queue import Abandoned, Slot
@@ -114,16 +115,23 @@ def from_form(
     query = read_query(fields["query"])
     _check_query(query, settings)
     selection = fields.get("pages")
+    file = pdf_file(files["file"], name="the PDF")
     try:
-        origins = [page.origin for page in Page.from_pdf(files["file"], pages=selection, name="the PDF")]
+        count = len(file)
+        if count == 0:
+            raise PageError(file.label, "the PDF has no pages")
+        most = settings.max_pdf_pages
+        if selection is None and count > most:
+            raise TooManyPagesError(file.label, f"{count:,} pages are more than {most:,}")
+        numbers = range(1, count + 1) if selection is None else select(selection, count, file.label, most)
+    except TooManyPagesError as error:
+        message = f"{error.reason}; select some with pages=1-20"
+        raise ApiError(422, "too_many_pages", message) from error
     except PageError as error:
         raise ApiError(422, "bad_pdf", str(error), reason=error.reason) from error
     except ValueError as error:
         raise ApiError(422, "invalid_request", str(error)) from error
-    if len(origins) > settings.max_pdf_pages:
-        limit = f"{len(origins):,} pages are more than {settings.max_pdf_pages:,}"
-        raise ApiError(422, "too_many_pages", f"{limit}; select some with pages=1-20")
-    request_pages = [RequestPage(origin, slot.ended) for origin in origins]
+    request_pages = [RequestPage(PdfPage(file, number), slot.ended) for number in numbers]
 
     def write(ranking: Ranking, name: str) -> dict[str, Any]:
         response = write_response(ranking, name)

@@ -15,6 +15,8 @@ from fastapi.responses import JSONResponse, Response
 
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages import pdf
+from ziprerank_integrations.pages.origins import PdfPage
+from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 from ziprerank_integrations.pages.sizes import SizeRule
 from ziprerank_integrations.server import body, parsing
 from ziprerank_integrations.server.api_error import ApiError, api_error_for
@@ -45,6 +47,11 @@ class Service:
         )
         self.metrics = Metrics(lambda: self.queue.waiting, lambda: self._reranker.cached_bytes)
         self._decoders = ThreadPoolExecutor(settings.decoders, thread_name_prefix="ziprerank-decode")
+        self._pdf_workers = PdfWorkers(
+            settings.pdf_workers, seconds=settings.pdf_seconds, memory=settings.pdf_memory
+        )
+        # Threads of their own: a slow PDF must not take those that decode other requests.
+        self._pdf_threads = ThreadPoolExecutor(settings.pdf_workers, thread_name_prefix="ziprerank-pdf")
         self._budget = MemoryBudget(settings.max_decoded_bytes)
         self._recent = RecentPages()
         self._loading: asyncio.Task[None] | None = None
@@ -59,6 +66,8 @@ class Service:
         if self._loading is not None:
             await self._loading
         self._decoders.shutdown(wait=False)
+        self._pdf_threads.shutdown(wait=False, cancel_futures=True)
+        self._pdf_workers.close()
         self.queue.close()
 
     async def _load(self) -> None:
@@ -112,7 +121,7 @@ class Service:
 
         async def parse(slot: Slot, data: bytes) -> RankRequest:
             fields, files = await body.parse_form(request, data)
-            return await self._decode(lambda: parsing.from_form(fields, files, slot, self.settings))
+            return await self._read_pdf(lambda: parsing.from_form(fields, files, slot, self.settings))
 
         return await self._respond(request, "rerank_pdf", "multipart/form-data", parse)
 
@@ -161,7 +170,9 @@ class Service:
             try:
                 await self._prepare(rank_request.request_pages, sizes)
                 self.metrics.observe_stage("decode", time.perf_counter() - started)
-                ranking = await self.queue.run(slot, functools.partial(_rerank, reranker, rank_request, slot))
+                ranking = await self.queue.run(
+                    slot, functools.partial(_rerank, reranker, rank_request, slot, self._pdf_workers)
+                )
             finally:
                 for page in rank_request.request_pages:
                     page.close()
@@ -188,11 +199,18 @@ class Service:
             return
 
         limits = (sizes, self.settings.max_image_pixels, self._budget, self._recent)
+        # As many pages of one PDF at a time as there are processes: those of other requests come between.
+        turns = asyncio.Semaphore(self.settings.pdf_workers)
+
+        async def prepare(page: RequestPage) -> None:
+            work = functools.partial(page.prepare, *limits)
+            if not isinstance(page.origin, PdfPage):
+                return await self._decode(work)
+            async with turns:
+                await self._read_pdf(work)
+
         # All of them, so that of several bad documents the error always names the first.
-        outcomes = await asyncio.gather(
-            *(self._decode(functools.partial(page.prepare, *limits)) for page in pages),
-            return_exceptions=True,
-        )
+        outcomes = await asyncio.gather(*map(prepare, pages), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
@@ -200,12 +218,20 @@ class Service:
     async def _decode(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
 
+    async def _read_pdf(self, work: Callable[[], T]) -> T:
+        def in_workers() -> T:
+            with pdf.in_workers(self._pdf_workers):
+                return work()
 
-def _rerank(reranker: Reranker, rank_request: RankRequest, slot: Slot) -> Ranking:
+        return await asyncio.get_running_loop().run_in_executor(self._pdf_threads, in_workers)
+
+
+def _rerank(reranker: Reranker, rank_request: RankRequest, slot: Slot, pdf_workers: PdfWorkers) -> Ranking:
     if slot.ended.is_set():
         raise Abandoned
     try:
-        return reranker.rerank(rank_request.query, rank_request.pages, top_n=rank_request.top_n)
+        with pdf.in_workers(pdf_workers):  # pages that were not rendered before their turn
+            return reranker.rerank(rank_request.query, rank_request.pages, top_n=rank_request.top_n)
     except PageError as error:
         if error.index is not None:
             # The index of the document with the page's content, not of one that repeats it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ziprerank_integrations.checks import flag, integer, seconds
 
-_SECONDS = ("timeout", "body_timeout")
+_SECONDS = ("timeout", "body_timeout", "pdf_seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,9 @@ class ServerSettings:
         max_text_chars: The most characters of a document that is text.
         max_image_pixels: The most pixels of an image.
         max_pdf_pages: The most pages of a PDF that are ranked.
+        pdf_workers: Processes in which PDFs are opened and rendered.
+        pdf_seconds: Seconds that opening a PDF or rendering one of its pages may take.
+        pdf_memory: Bytes of memory that each of these processes may take (Linux only).
         max_query_chars: The longest query, in characters. The model has its own limit in tokens.
         max_waiting: The most waiting requests, besides those being ranked; one more gets a 429.
         max_waiting_bytes: The most bytes that the bodies of all requests may have together.
@@ -44,6 +47,9 @@ class ServerSettings:
     max_text_chars: int = 50_000
     max_image_pixels: int = 64_000_000
     max_pdf_pages: int = 1000
+    pdf_workers: int = 2
+    pdf_seconds: float = 10.0
+    pdf_memory: int = 2 * 2**30
     max_query_chars: int = 100_000
     max_waiting: int = 64
     max_waiting_bytes: int = 2**30

@@ -124,6 +124,7 @@ class ZipRerankRanker:
         token: Secret | None = None,
         cache_dir: str | os.PathLike[str] | None = _ENGINE.cache_dir,
         max_image_pixels: int = _ENGINE.max_image_pixels,
+        pdf_workers: int = _ENGINE.pdf_workers,
         show_progress: bool = _CALL.show_progress,
     ) -> None:
         # All parameters at once, so that none can be forgotten when the component is serialised.

@@ -1,0 +1,268 @@
+"""Processes in which PDFs are opened and rendered, with limits of time and memory.
+
+The libraries that read PDFs are native code, hold the interpreter or a lock while they render, and can
+be kept busy for hours by a small file. In a process of its own, such a file costs only that process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from PIL import Image
+
+from ziprerank_integrations.errors import EngineError, PageError
+from ziprerank_integrations.pages.files import state
+from ziprerank_integrations.pages.pdf import PdfFile
+
+_LINE = 2**20
+_LABEL_BYTES = 2**24
+_START_SECONDS = 60.0
+
+
+class PdfWorkers:
+    """A pool of worker processes. Thread-safe; a process is started when it is first needed.
+
+    Args:
+        count: How many processes there may be.
+        seconds: How long one page may take, or opening a file; a process that takes longer is killed.
+        memory: Bytes of address space of each process (Linux only).
+    """
+
+    def __init__(self, count: int, *, seconds: float = 20.0, memory: int = 2 * 2**30) -> None:
+        self.count = count
+        self._settings = (seconds, memory)
+        self._reset()
+        _POOLS.add(self)
+
+    def _reset(self) -> None:
+        self._workers = [_Worker(*self._settings) for _ in range(self.count)]
+        self._idle = list(self._workers)
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def document(self, file: PdfFile, label: str) -> Iterator[WorkerDocument]:
+        """Open a PDF in a process that no other thread uses meanwhile.
+
+        Args:
+            file: The PDF.
+            label: The name in errors of what is read of it.
+
+        Raises:
+            PageError: If it is not a readable PDF, is encrypted, or takes more time or memory than allowed.
+        """
+        key = file.fingerprint() if file.path is None else repr(state(file.path))
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle)
+            # Preferably a process that has the file open, else one that runs.
+            best = max(self._idle, key=lambda worker: (key in worker.open_files, worker.running))
+            self._idle.remove(best)
+        try:
+            yield WorkerDocument(best, file, key, label)
+        finally:
+            with self._changed:
+                self._idle.append(best)
+                self._changed.notify()
+
+    def close(self) -> None:
+        """End the processes; a page that is being rendered fails. One that is used later is started again."""
+        for worker in self._workers:
+            worker.kill()
+
+
+class WorkerDocument:
+    """A PDF that is open in a worker process; an `OpenPdf`.
+
+    Args:
+        worker: The process.
+        file: The PDF.
+        key: Its id among the files of the process.
+        label: The name in errors of what is read of it.
+    """
+
+    def __init__(self, worker: _Worker, file: PdfFile, key: str, label: str) -> None:
+        self._worker = worker
+        self._key = key
+        self._label = file.label
+        if key not in worker.open_files:
+            data = b"" if file.path is not None or file.data is None else file.data
+            result, _ = self._call("open", data=data, path=file.path)
+            for closed in result["closed"]:
+                worker.open_files.pop(closed, None)
+            worker.open_files[key] = int(result["page_count"])
+        self.page_count = worker.open_files[key]
+        self._label = label
+
+    def labels(self) -> list[str]:
+        """Return each page's label."""
+        _, data = self._call("labels", most=_LABEL_BYTES)
+        return [str(label) for label in json.loads(data)]
+
+    def size(self, index: int) -> tuple[float, float]:
+        """Return the width and height in points, rotation applied."""
+        (width, height), _ = self._call("size", index)
+        return float(width), float(height)
+
+    def render(self, index: int, width: int, height: int) -> Image.Image:
+        """Render a page scaled to exactly ``width`` x ``height`` pixels."""
+        _, pixels = self._call("render", index, width, height, most=width * height * 3)
+        return Image.frombytes("RGB", (width, height), pixels)
+
+    def close(self) -> None:
+        """Do nothing: the process closes the files that were used least recently."""
+
+    def _call(
+        self, name: str, *arguments: int, data: bytes = b"", path: str | None = None, most: int = 0
+    ) -> tuple[Any, bytes]:
+        request = {"key": self._key, "name": name, "arguments": arguments, "path": path, "bytes": len(data)}
+        try:
+            return self._worker.call(request, data, most)
+        except _WorkerError as error:
+            raise PageError(self._label, str(error)) from error
+
+
+class _WorkerError(Exception):
+    """A request that failed in a worker, or with it."""
+
+
+class _Worker:
+    """One worker process. Used by one thread at a time.
+
+    Args:
+        seconds: How long a request may take.
+        memory: Bytes of address space.
+    """
+
+    def __init__(self, seconds: float, memory: int) -> None:
+        self.open_files: dict[str, int] = {}
+        """The files that the process has open, and their numbers of pages."""
+        self._seconds = seconds
+        self._memory = memory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is running."""
+        return self._process is not None and self._process.poll() is None
+
+    def call(self, request: dict[str, Any], data: bytes, most: int) -> tuple[Any, bytes]:
+        """Send a request and return its result, and the bytes after it.
+
+        Args:
+            request: The request.
+            data: The bytes after it.
+            most: The most bytes that the response may have after it.
+
+        Raises:
+            _WorkerError: If the request failed, took too long, or the process ended.
+        """
+        process = self._process if self._process is not None and self.running else self._start()
+        assert process.stdin is not None and process.stdout is not None
+        with self._limit(process, self._seconds) as overran:
+            try:
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                process.stdin.write(data)
+                process.stdin.flush()
+                response = json.loads(process.stdout.readline(_LINE))
+                size = response["bytes"]
+                payload = process.stdout.read(size) if 0 <= size <= most else b""
+                if len(payload) != size:
+                    raise ValueError("the response is incomplete")
+            except (OSError, ValueError) as error:
+                if overran.is_set():
+                    raise _WorkerError(f"takes longer than {self._seconds:g} s") from error
+                message = "crashes the library that reads PDFs, or needs too much memory"
+                raise _WorkerError(message) from error
+        if "error" in response:
+            raise _WorkerError(response["error"])
+        return response["result"], payload
+
+    @contextmanager
+    def _limit(self, process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
+        """Kill the process after some time, and end it after an error: a response may not have been read."""
+        overran = threading.Event()
+
+        def kill() -> None:
+            overran.set()
+            process.kill()
+
+        watchdog = threading.Timer(seconds, kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield overran
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            watchdog.cancel()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self.stop()
+        arguments = [str(self._memory), str(self._seconds)]
+        try:
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-m", "ziprerank_integrations.pages.pdf_worker", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # Without the current folder among the folders of modules (from Python 3.11).
+                env={**os.environ, "PYTHONSAFEPATH": "1"},
+            )
+        except OSError as error:
+            raise EngineError(f"the process that reads PDFs cannot be started: {error}") from error
+        weakref.finalize(self, _end, process)
+        assert process.stdout is not None
+        # Starting takes no part of a request's time.
+        with self._limit(process, _START_SECONDS):
+            if process.stdout.readline(_LINE) != b"ready\n":
+                raise EngineError("the process that reads PDFs cannot be started: it ended")
+        return process
+
+    def kill(self) -> None:
+        """Kill the process, from any thread."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def stop(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        self.open_files.clear()
+        if process is not None:
+            _end(process)
+
+    def forget(self) -> None:
+        """Leave the process to the process that started it."""
+        self._process = None
+        self.open_files.clear()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):  # what was not sent yet
+                pipe.close()
+    process.wait()
+
+
+_POOLS: weakref.WeakSet[PdfWorkers] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for pool in _POOLS:
+        for worker in pool._workers:
+            worker.forget()
+        pool._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
