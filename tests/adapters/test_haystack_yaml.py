@@ -45,6 +45,7 @@ VALUES: dict[str, Any] = {
     "cache_bytes": [0, 1000],
     "page_store": ["/store", Path("/store/pages")],
     "page_store_bytes": [10**9],
+    "pdf_workers": [2],
     "token": [Secret.from_env_var("HF_TOKEN"), Secret.from_env_var("OTHER", strict=False)],
     "cache_dir": ["/cache", Path("/cache/hub")],
     "max_image_pixels": [1, 10_000],

@@ -82,6 +82,7 @@ class ZipRerankRanker:
         token: Token for the hub.
         cache_dir: Folder of downloaded hub models.
         max_image_pixels: The most pixels of an image; a larger one is an error.
+        pdf_workers: Processes in which PDFs are rendered; 0 is this process.
         show_progress: Show a progress bar on stderr.
 
     Raises:
