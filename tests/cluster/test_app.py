@@ -196,15 +196,15 @@ async def test_a_replica_is_unhealthy_after_three_unexpected_failures(untied: Pa
     async def fail(page: Page, error: type[Exception], times: int) -> None:
         for _ in range(times):
             with pytest.raises(error):
-                await engine.rerank("q", [page], None, None, names=[])
+                await engine.rerank("q", [page], None, {}, names=[])
             engine.check_health()
 
     await fail(Broken(page.origin), RuntimeError, 2)
-    assert (await engine.rerank("q", [page], None, 0.5, names=[]))["results"][0]["index"] == 0
+    assert (await engine.rerank("q", [page], None, {"keep_ratio": 0.5}, names=[]))["results"][0]["index"] == 0
     await fail(Page.from_image(b"no image"), PageError, 5)
     await fail(Broken(page.origin), RuntimeError, 2)
     with pytest.raises(RuntimeError, match="device has failed"):
-        await engine.rerank("q", [Broken(page.origin)], None, None, names=[])
+        await engine.rerank("q", [Broken(page.origin)], None, {}, names=[])
     with pytest.raises(RuntimeError, match="last 3 requests"):
         engine.check_health()
     assert await engine.info() == (str(untied), engine._reranker.sizes)

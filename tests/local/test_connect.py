@@ -127,4 +127,4 @@ def test_the_client_of_a_url_is_shared() -> None:
 def test_a_default_keep_ratio_is_not_sent() -> None:
     # The server may have been started with another default.
     rerankers = [connect(url="http://localhost:8000", **options) for options in ({}, {"keep_ratio": 0.5})]
-    assert [vars(reranker)["_keep_ratio"] for reranker in rerankers] == [None, 0.5]
+    assert [vars(reranker)["_options"].keep_ratio for reranker in rerankers] == [None, 0.5]

@@ -23,7 +23,8 @@ class ServerSettings:
         max_text_chars: The most characters of a document that is text.
         max_image_pixels: The most pixels of an image.
         max_pdf_pages: The most pages of a PDF that are ranked.
-        max_query_chars: The longest query, in characters. The model has its own limit in tokens.
+        max_query_chars: The longest query or instruction, in characters. The model has its own limit in
+            tokens.
         max_waiting: The most waiting requests, besides those being ranked; one more gets a 429.
         max_waiting_bytes: The most bytes that the bodies of all requests may have together.
         timeout: Seconds a request may take, from its first byte to its response; after that it gets a 504.

@@ -23,6 +23,7 @@ from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocume
 from ziprerank_integrations.options import (
     Attention,
     CallOptions,
+    CascadeOptions,
     EngineOptions,
     Interaction,
     OnError,
@@ -35,6 +36,7 @@ _SECRETS = ("api_key", "token")
 _TYPES = {"api_key": Secret, "token": Secret, "device": ComponentDevice}
 
 _CALL = CallOptions()
+_CASCADE = CascadeOptions()
 _ENGINE = EngineOptions()
 
 
@@ -71,6 +73,9 @@ class ZipRerankRanker:
         instruction: What relevance means, in the prompt of a pointwise checkpoint.
         scorer: How the checkpoint ranks.
         embedder: Model by which a page-first checkpoint prunes pages.
+        first_model: Model, usually pointwise, that ranks all pages before ``model`` ranks the best again.
+        first_scorer: How ``first_model`` ranks.
+        first_keep: How many of the first model's best pages ``model`` ranks again.
         device: The compute device; None is the best available.
         dtype: The dtype of the weights: ``"float32"``, ``"bfloat16"``, ``"float16"``.
         attention: The attention kernel.
@@ -112,7 +117,10 @@ class ZipRerankRanker:
         max_side: int | None = _CALL.max_side,
         instruction: str | None = _CALL.instruction,
         scorer: str | dict[str, Any] | None = _ENGINE.scorer,
-        embedder: str | None = _ENGINE.embedder,
+        embedder: str | os.PathLike[str] | None = _ENGINE.embedder,
+        first_model: str | os.PathLike[str] | None = _CASCADE.first_model,
+        first_scorer: str | dict[str, Any] | None = _CASCADE.first_scorer,
+        first_keep: int = _CASCADE.first_keep,
         device: ComponentDevice | None = None,
         dtype: str | None = _ENGINE.dtype,
         attention: Attention = _ENGINE.attention,
