@@ -167,7 +167,8 @@ class ZipReranker(Closing):
             top_n: How many to return, at least 1; None returns all.
 
         Returns:
-            The ranking, best first. Scores are relative: a list of irrelevant pages still has a best one.
+            The ranking, best first; see `Ranking.scale`. Scores of a listwise checkpoint are relative: a list
+            of irrelevant pages still has a best one.
 
         Raises:
             QueryError: If the query is blank, too long or not a string.

@@ -18,8 +18,10 @@ from ray import serve
 
 from tests.conftest import picture
 from tests.helpers.serving import TIMEOUT, encoded, encoded_document, failure, until
-from ziprerank_integrations import Page, PageError, QueryError, RemoteReranker, ZipReranker
+from ziprerank_integrations import Page, PageError, QueryError, RemoteError, RemoteReranker, ZipReranker
 from ziprerank_integrations.cluster.app import ClusterArgs, EngineDeployment, app, build_app
+from ziprerank_integrations.connect import connect
+from ziprerank_integrations.types import extended
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 18_431
@@ -208,3 +210,30 @@ async def test_a_replica_is_unhealthy_after_three_unexpected_failures(untied: Pa
     with pytest.raises(RuntimeError, match="last 3 requests"):
         engine.check_health()
     assert await engine.info() == (str(untied), engine._reranker.sizes)
+
+
+@pytest.mark.slow
+def test_a_pointwise_checkpoint_and_a_cascade_on_a_cluster(url: str, pointwise: Path, untied: Path) -> None:
+    common = {"num_gpus": 0, "num_cpus": 0.1, "ingress_cpus": 0.1}
+    pages = [Page.from_image(encoded(picture(seed, SIZE))) for seed in range(6)]
+    for name, options in (
+        ("pointwise", {"model": str(pointwise)}),
+        ("cascade", {"model": str(untied), "first_model": str(pointwise), "first_keep": 2}),
+    ):
+        serve.run(build_app({**common, **options}), name=name, route_prefix=f"/{name}")
+        until(lambda name=name: httpx.get(f"{url}/{name}/ready").status_code == 200)
+        local = connect(**options)
+        assert httpx.get(f"{url}/{name}/v1/model").json()["id"] == extended(local).model
+        with RemoteReranker(f"{url}/{name}", timeout=60) as client:
+            for changes in ({}, {"instruction": "Find a page about ships."}):
+                own = extended(local).with_options(**changes).rerank("blue", pages)
+                ranking = client.with_options(**changes).rerank("blue", pages)
+                assert [(item.index, item.score) for item in ranking] == [
+                    (item.index, pytest.approx(item.score, rel=1e-5)) for item in own
+                ]
+                assert ranking.scale == own.scale == ("relative" if name == "cascade" else "absolute")
+        serve.delete(name)
+    with RemoteReranker(url, instruction="Find a page about ships.") as client:
+        with pytest.raises(RemoteError, match="instruction needs a pointwise") as caught:
+            client.rerank("blue", pages)
+    assert (caught.value.status, caught.value.code) == (422, "unsupported_option")

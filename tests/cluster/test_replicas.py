@@ -69,11 +69,16 @@ def test_model_and_sizes_are_known_after_loading() -> None:
     handle: Any = Handle(Response(None))
     replicas = EngineReplicas(handle)
     other = replicas.with_options(keep_ratio=0.5)
-    assert (replicas.model, replicas.sizes) == ("engine", None)
+    assert (replicas.model, replicas.sizes, replicas.has_sizes) == ("engine", None, True)
     replicas.load()
     replicas.load()
     assert (replicas.model, replicas.sizes) == (other.model, other.sizes) == ("the model", SIZES)
-    assert len(handle.info.calls) == 1
+    assert len(handle.info.calls) == 1 and replicas.has_sizes
+    # A cascade whose models have different sizes has none, which is not to be waited for.
+    handle.info.response = Response(("a → b", None))
+    cascade = EngineReplicas(handle)
+    cascade.load()
+    assert (cascade.model, cascade.sizes, cascade.has_sizes) == ("a → b", None, False)
 
 
 def test_a_ranking_is_read_from_the_response_of_a_replica() -> None:

@@ -42,13 +42,13 @@ _ENGINE = EngineOptions()
 
 @component
 class ZipRerankRanker:
-    """Ranks documents listwise by their page images, up to 20 in one forward pass of Qwen3-VL.
+    """Ranks documents by their page images: up to 20 in one forward pass of Qwen3-VL, or each alone.
 
     A document's page image is its ``blob`` (an image, or a PDF), the file that ``meta["file_path"]`` names if
     it is an image or a PDF with ``meta["page_number"]`` (from 1), base64 in ``content``, or else its
     ``content``, rendered as a page. Of documents with the same id, the one with the highest score is kept.
-    The returned documents are copies with new scores, which are relative: even a list of irrelevant documents
-    has a best one.
+    The returned documents are copies with new scores; see `Ranking.scale`. Those of a listwise model are
+    relative: even a list of irrelevant documents has a best one.
 
     Args:
         model: Hub id, local folder, or ``"tiny"`` for the small model that is bundled with the package.
