@@ -17,8 +17,17 @@ from pydantic import ValidationError
 from ray import serve
 
 from tests.conftest import picture
+from tests.helpers import checkpoints
 from tests.helpers.serving import TIMEOUT, encoded, encoded_document, failure, until
-from ziprerank_integrations import Page, PageError, QueryError, RemoteError, RemoteReranker, ZipReranker
+from ziprerank_integrations import (
+    Page,
+    PageError,
+    QueryError,
+    RemoteError,
+    RemoteReranker,
+    UnsupportedOptionError,
+    ZipReranker,
+)
 from ziprerank_integrations.cluster.app import ClusterArgs, EngineDeployment, app, build_app
 from ziprerank_integrations.connect import connect
 from ziprerank_integrations.types import extended
@@ -237,3 +246,10 @@ def test_a_pointwise_checkpoint_and_a_cascade_on_a_cluster(url: str, pointwise: 
         with pytest.raises(RemoteError, match="instruction needs a pointwise") as caught:
             client.rerank("blue", pages)
     assert (caught.value.status, caught.value.code) == (422, "unsupported_option")
+
+
+async def test_a_replica_reports_an_option_that_needs_another_as_unsupported(tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "order": "vision-first", "selection": "embedder", "max_side": 64}
+    engine = EngineDeployment({"model": str(checkpoints.make(tmp_path, ziprerank=own))})
+    with pytest.raises(UnsupportedOptionError, match="needs the option embedder"):
+        await engine.rerank("q", [Page.from_image(picture(1, SIZE))], None, {"keep_ratio": 0.5}, names=[])
