@@ -1,4 +1,4 @@
-"""Measure how much faster PDF pages are rendered by worker processes: ``python scripts/measure_pdf_workers.py``.
+"""Measure how much faster worker processes render PDF pages: ``python scripts/measure_pdf_workers.py``.
 
 It renders the same pages in this process and in workers, alternately, and prints the ratio of the medians.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -49,10 +50,8 @@ def main() -> None:
         there.append(seconds(pages, workers, arguments.workers))
     workers.close()
     first, second = statistics.median(here), statistics.median(there)
-    print(
-        f"{arguments.pages} pages: in this process {first:.2f} s, {arguments.workers} workers {second:.2f} s, "
-        f"{first / second:.2f} times as fast"
-    )
+    processes = f"{arguments.workers} workers {second:.2f} s, {first / second:.2f} times as fast"
+    sys.stdout.write(f"{arguments.pages} pages: in this process {first:.2f} s, {processes}\n")
 
 
 if __name__ == "__main__":

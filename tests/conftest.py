@@ -39,6 +39,13 @@ def small(untied: Path) -> ZipReranker:
     return ZipReranker(untied)
 
 
+@pytest.fixture(scope="session")
+def pointwise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pointwise checkpoint with the page first, an early exit and a band."""
+    own = {"scorer": "pointwise", "order": "vision-first", "exit": 4, "band": [2, 4], "max_side": 256}
+    return checkpoints.make(tmp_path_factory.mktemp("pointwise"), layers=5, ziprerank=own, seed=3)
+
+
 def picture(seed: int, size: tuple[int, int] | None = None) -> Image.Image:
     """Return an image that differs from the others, of a size that is not a multiple of the patch size."""
     rng = random.Random(seed)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         PageError,
         QueryError,
         RemoteError,
+        UnsupportedOptionError,
         ZipRerankError,
     )
     from ziprerank_integrations.local import ZipReranker
@@ -41,6 +42,7 @@ __all__ = [
     "RemoteError",
     "RemoteReranker",
     "Reranker",
+    "UnsupportedOptionError",
     "Usage",
     "ZipRerankError",
     "ZipReranker",
@@ -57,6 +59,7 @@ _HOMES = {
         "PageError",
         "QueryError",
         "RemoteError",
+        "UnsupportedOptionError",
         "ZipRerankError",
     ),
     "local": ("ZipReranker",),

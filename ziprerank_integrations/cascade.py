@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from ziprerank_integrations.checks import integer
-from ziprerank_integrations.errors import PageError
+from ziprerank_integrations.errors import PageError, UnsupportedOptionError
 from ziprerank_integrations.options import check_query, check_top_n
+from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.scores import decreasing, extend
-from ziprerank_integrations.types import Closing, Page, Ranking, Reranker, Usage, check_pages, extended
+from ziprerank_integrations.types import (
+    Closing,
+    ExtendedReranker,
+    Page,
+    Ranking,
+    Reranker,
+    Usage,
+    check_pages,
+    extended,
+)
 
 
 class Cascade(Closing):
@@ -31,11 +43,32 @@ class Cascade(Closing):
         self._first = extended(first)
         self._second = extended(second)
         self._keep = integer("keep", keep, 1)
+        # Options of a call, until both checkpoints are known and with them which options each supports.
+        self._pending: dict[str, Any] = {}
 
     @property
     def model(self) -> str:
         """The names of both models."""
         return f"{self._first.model} → {self._second.model}"
+
+    @property
+    def sizes(self) -> Sizes | None:
+        """The size at which pages enter both models; None if they differ in it, or while it is not known."""
+        self._settle()
+        return self._first.sizes if self._first.sizes == self._second.sizes else None
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether both models have the same size rule, or may have while it is not known."""
+        self._settle()
+        if not (self._first.has_sizes and self._second.has_sizes):
+            return False
+        return not self._is_known() or self._first.sizes == self._second.sizes
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether one of the models was never trained, by its config."""
+        return self._first.random_weights or self._second.random_weights
 
     @property
     def cached_bytes(self) -> int:
@@ -52,13 +85,15 @@ class Cascade(Closing):
         Raises:
             QueryError: If the query is not valid.
             ValueError: If ``top_n`` is not an integer from 1.
+            UnsupportedOptionError: If neither model supports an option.
             PageError: If a page cannot be read and the reranker raises for it.
         """
         candidates = _checked(query, pages, top_n)
+        self._prepare_options()
         first = self._first.rerank(query, candidates, top_n=self._first_top_n(top_n))
         chosen = self._chosen(first)
         if not chosen:
-            return replace(first, model=self.model, items=first.items[:top_n])
+            return replace(first, model=self.model, scale="relative", items=first.items[:top_n])
         try:
             second = self._second.rerank(query, [candidates[index] for index in chosen])
         except PageError as error:
@@ -68,15 +103,48 @@ class Cascade(Closing):
     async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
         """Rank pages without blocking the event loop. See `rerank`."""
         candidates = _checked(query, pages, top_n)
+        if self._pending:
+            await asyncio.to_thread(self._prepare_options)
         first = await self._first.arerank(query, candidates, top_n=self._first_top_n(top_n))
         chosen = self._chosen(first)
         if not chosen:
-            return replace(first, model=self.model, items=first.items[:top_n])
+            return replace(first, model=self.model, scale="relative", items=first.items[:top_n])
         try:
             second = await self._second.arerank(query, [candidates[index] for index in chosen])
         except PageError as error:
             raise _in_list(error, chosen) from error
         return self._merged(first, second, chosen, top_n)
+
+    def prepare(self, pages: Sequence[Page]) -> Usage:
+        """Encode pages for the first model before any query is known. See `ZipReranker.prepare`.
+
+        The second model ranks only a few of them for each query, and encodes those then.
+
+        Raises:
+            TypeError: If the first reranker cannot do that.
+        """
+        self._prepare_options()
+        return self._first.prepare(pages)
+
+    def with_options(self, **options: Any) -> Cascade:
+        """Return a cascade with other options of a call, on the same models.
+
+        Each option goes to every model that supports it. A hub model that is not loaded yet may be of either
+        type: then the options are checked and applied at the first call.
+
+        Args:
+            **options: See `ZipReranker.with_options`.
+
+        Raises:
+            TypeError: If neither reranker has such an option.
+            UnsupportedOptionError: If neither model supports it.
+            ValueError: If a value is out of its range.
+        """
+        other = Cascade(self._first, self._second, keep=self._keep)
+        other._pending = {**self._pending, **options}
+        if other._is_known():
+            other._apply()
+        return other
 
     def load(self) -> None:
         """Load both models now instead of at the first call."""
@@ -87,6 +155,28 @@ class Cascade(Closing):
         """Release the memory of both models."""
         self._first.close()
         self._second.close()
+
+    def _prepare_options(self) -> None:
+        if self._pending:
+            self.load()
+            self._settle()
+
+    def _is_known(self) -> bool:
+        return all(not stage.has_sizes or stage.sizes is not None for stage in (self._first, self._second))
+
+    def _settle(self) -> None:
+        if self._pending and self._is_known():
+            self._apply()
+
+    def _apply(self) -> None:
+        """Apply the pending options to the stages that support them."""
+        first, first_errors = _with_supported(self._first, self._pending)
+        second, second_errors = _with_supported(self._second, self._pending)
+        for name, error in first_errors.items():
+            if name in second_errors:
+                other = second_errors[name]
+                raise other if isinstance(other, UnsupportedOptionError) else error
+        self._first, self._second, self._pending = first, second, {}
 
     def _first_top_n(self, top_n: int | None) -> int | None:
         return None if top_n is None else max(top_n, self._keep)
@@ -120,6 +210,22 @@ def _checked(query: str, pages: Sequence[Page], top_n: int | None) -> list[Page]
     return check_pages(pages)
 
 
+def _with_supported(
+    stage: ExtendedReranker, options: dict[str, Any]
+) -> tuple[ExtendedReranker, dict[str, Exception]]:
+    """Return a stage with those of the options that it supports, and the errors of the others by name."""
+    errors: dict[str, Exception] = {}
+    for name, value in options.items():
+        try:
+            stage.with_options(**{name: value})
+        except (TypeError, UnsupportedOptionError) as error:
+            errors[name] = error
+        except ValueError:
+            pass  # it may be valid together with the other options
+    supported = {name: value for name, value in options.items() if name not in errors}
+    return extended(stage.with_options(**supported)), errors
+
+
 def _in_list(error: PageError, chosen: list[int]) -> PageError:
     """Return the error of the second reranker with the index in the caller's list."""
     return error if error.index is None else error.at(chosen[error.index])
@@ -128,7 +234,7 @@ def _in_list(error: PageError, chosen: list[int]) -> PageError:
 def _sum(first: Usage | None, second: Usage | None) -> Usage | None:
     if first is None or second is None:
         return None
-    names = ("windows", "encoded", "prepared", "cached", "tokens_before", "tokens_after")
+    names = [field.name for field in fields(Usage) if field.name not in ("pages", "ms")]
     stages = {**first.ms, **second.ms}
     return Usage(
         pages=first.pages,

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from ziprerank_integrations.cascade import Cascade
 from ziprerank_integrations.local import ZipReranker
 from ziprerank_integrations.options import (
     CALL_OPTIONS,
+    CASCADE_OPTIONS,
     DEFAULT_MODEL,
     ENGINE_OPTIONS,
     CallOptions,
+    CascadeOptions,
     EngineOptions,
 )
 from ziprerank_integrations.remote import RemoteReranker
 from ziprerank_integrations.remote.connection import check_address
 from ziprerank_integrations.types import Reranker
 
-_REMOTE_OPTIONS = ("keep_ratio",)
-_DEFAULTS: dict[str, Any] = {"model": DEFAULT_MODEL, **vars(EngineOptions()), **vars(CallOptions())}
+_REMOTE_OPTIONS = ("keep_ratio", "instruction")
+_DEFAULTS: dict[str, Any] = {
+    "model": DEFAULT_MODEL,
+    **vars(CascadeOptions()),
+    **vars(EngineOptions()),
+    **vars(CallOptions()),
+}
 
 _ENGINES: dict[EngineOptions, ZipReranker] = {}
 _SERVERS: dict[tuple[str, str | None], RemoteReranker] = {}
@@ -38,31 +48,31 @@ def connect(
     Weights are loaded at first use, once, however many rerankers share them. The options of a call
     (`ziprerank_integrations.options.CallOptions`) may differ between those that share.
 
+    With ``first_model``, usually a pointwise checkpoint, it is a `Cascade`: that model ranks all pages, then
+    ``model`` ranks the best ``first_keep`` again. ``scorer`` and ``revision`` are those of ``model``,
+    ``first_scorer`` and ``embedder`` those of ``first_model``; both models use the other engine options. An
+    option of a call goes to each of the two that supports it.
+
     Args:
         model: The model on this machine, see `ZipReranker`.
         url: A server to use instead, ``http://`` or ``https://``.
         api_key: The server's key.
-        **options: As in `ZipReranker`. With ``url`` only ``keep_ratio`` may differ from its default; the
-            others belong to the server.
+        **options: As in `ZipReranker`; also ``first_model``, ``first_scorer`` and ``first_keep``. With
+            ``url`` only ``keep_ratio`` and ``instruction`` may differ from their defaults; the others belong
+            to the server.
 
     Raises:
         TypeError: If there is no such option.
         ValueError: If a value is out of its range, or cannot be combined with ``url``.
-        CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
+        UnsupportedOptionError: If no model supports an option; for a hub model, at the first call.
+        CheckpointError: If a model is a folder without a Qwen3-VL checkpoint.
     """
     if url is not None or api_key is not None:
         check(model=model, url=url, api_key=api_key, **options)
     if url is not None:
         return _remote(url, api_key, options)
     check_names(options)
-    engine = {name: value for name, value in options.items() if name in ENGINE_OPTIONS}
-    call = {name: value for name, value in options.items() if name in CALL_OPTIONS}
-    key = EngineOptions(model=model, **engine)  # type: ignore[arg-type]  # a path becomes text
-    with _LOCK:
-        shared = _ENGINES.get(key)
-        if shared is None:
-            shared = _ENGINES[key] = ZipReranker.from_options(key)
-    return shared.with_options(**call) if differing(call) else shared
+    return _build(_shared, model, options)
 
 
 def check(
@@ -77,13 +87,14 @@ def check(
     Raises:
         TypeError: If there is no such option.
         ValueError: If a value is out of its range, or cannot be combined with ``url``.
-        CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
+        UnsupportedOptionError: If no model supports an option.
+        CheckpointError: If a model is a folder without a Qwen3-VL checkpoint.
     """
     check_names(options)
     if url is None:
         if api_key is not None:
             raise ValueError("api_key needs url; a model on this machine has no key")
-        ZipReranker(model, **options)
+        local(model, **options)
         return
     check_address(url)
     wrong = [name for name in differing({"model": model, **options}) if name not in _REMOTE_OPTIONS]
@@ -106,6 +117,49 @@ def check_names(options: dict[str, Any]) -> None:
 def differing(options: dict[str, Any]) -> list[str]:
     """Return the names of the options whose value is not their default."""
     return [name for name, value in options.items() if value != _DEFAULTS[name]]
+
+
+def local(model: str | os.PathLike[str], **options: Any) -> ZipReranker | Cascade:
+    """Return a reranker on this machine that shares nothing. Loads nothing; see `connect`."""
+    check_names(options)
+    return _build(ZipReranker.from_options, model, options)
+
+
+def _build(
+    engine: Callable[[EngineOptions], ZipReranker], model: str | os.PathLike[str], options: dict[str, Any]
+) -> ZipReranker | Cascade:
+    """Return a reranker on this machine. Loads nothing.
+
+    Args:
+        engine: Returns the reranker of one model.
+        model: The model.
+        options: The other options, whose names are checked.
+    """
+    cascade = CascadeOptions(**_chosen(options, CASCADE_OPTIONS))
+    call = _chosen(options, CALL_OPTIONS)
+    CallOptions(**call)
+    own = EngineOptions(model=os.fspath(model), **_chosen(options, ENGINE_OPTIONS))
+    changed = {name: call[name] for name in differing(call)}
+    reranker: ZipReranker | Cascade
+    if cascade.first_model is None:
+        reranker = engine(own)
+    else:
+        first = replace(own, model=cascade.first_model, scorer=cascade.first_scorer, revision=None)
+        reranker = Cascade(engine(first), engine(replace(own, embedder=None)), keep=cascade.first_keep)
+    checked = reranker.with_options(**changed)
+    return checked if changed else reranker
+
+
+def _shared(options: EngineOptions) -> ZipReranker:
+    with _LOCK:
+        shared = _ENGINES.get(options)
+        if shared is None:
+            shared = _ENGINES[options] = ZipReranker.from_options(options)
+        return shared
+
+
+def _chosen(options: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in names}
 
 
 def _remote(url: str, api_key: str | None, options: dict[str, Any]) -> Reranker:

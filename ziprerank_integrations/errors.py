@@ -20,6 +20,10 @@ class CheckpointError(ZipRerankError, ValueError):
     """A folder or repository that cannot be used as a model: wrong architecture, weights or tokenizer."""
 
 
+class UnsupportedOptionError(ZipRerankError, ValueError):
+    """An option that a checkpoint's scorer, or a server, does not have."""
+
+
 class QueryError(ZipRerankError, ValueError):
     """A query that is not a text, is blank, or has more tokens than the model takes."""
 

@@ -30,13 +30,13 @@ class Question(TypedDict):
 
 
 class ZipRerank(AdapterSettings, BaseDocumentCompressor):
-    """Ranks documents listwise by their page images, up to 20 in one forward pass of Qwen3-VL.
+    """Ranks documents by their page images: up to 20 in one forward pass of Qwen3-VL, or each alone.
 
     A document's page image is ``metadata["image"]`` (PIL image, bytes, data URI, base64 or path), the file
     that ``image_path``, ``file_path`` or ``source`` names if it is an image or a PDF with a page number
     (``page`` counts from 0, ``page_number`` from 1), base64 in ``page_content``, or else its text, rendered
-    as a page. The returned documents are copies with ``metadata["relevance_score"]``, which is relative: even
-    a list of irrelevant documents has a best one.
+    as a page. The returned documents are copies with ``metadata["relevance_score"]``; see `Ranking.scale`.
+    Scores of a listwise model are relative: even a list of irrelevant documents has a best one.
 
     Args:
         model: Hub id, local folder, or ``"tiny"`` for the small model that is bundled with the package.

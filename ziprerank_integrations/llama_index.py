@@ -37,11 +37,12 @@ _dispatcher = get_dispatcher(__name__)
 
 
 class ZipRerank(AdapterSettings, BaseNodePostprocessor):
-    """Ranks nodes listwise by their page images, up to 20 in one forward pass of Qwen3-VL.
+    """Ranks nodes by their page images: up to 20 in one forward pass of Qwen3-VL, or each alone.
 
     A node's page image is its own (`ImageNode`, ``Node.image_resource``), the page of a PDF that its metadata
     names (``file_path`` with ``page_label``), or else its text, rendered as a page. The returned nodes are
-    copies with new scores, which are relative: even a list of irrelevant nodes has a best one.
+    copies with new scores; see `Ranking.scale`. Those of a listwise model are relative: even a list of
+    irrelevant nodes has a best one.
 
     LlamaIndex's own document stores drop the bytes of an ``image_resource``, and such a node is ranked by its
     text. Set its path instead, or use an `ImageNode`.

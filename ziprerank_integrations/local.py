@@ -121,23 +121,17 @@ class ZipReranker(Closing):
         self._engine.check(self._options)
 
     @classmethod
-    def from_options(cls, engine: EngineOptions, call: CallOptions | None = None) -> ZipReranker:
-        """Return a reranker with given options.
+    def from_options(cls, engine: EngineOptions) -> ZipReranker:
+        """Return a reranker with the default options of a call; whether they fit, `with_options` checks.
 
         Args:
             engine: The options that weights and cache depend on.
-            call: The options of a call; None takes the defaults.
 
         Raises:
             CheckpointError: See the class.
         """
-        return cls._with(Engine(engine), _CALL if call is None else call)
-
-    @classmethod
-    def _with(cls, engine: Engine, options: CallOptions) -> ZipReranker:
         reranker = object.__new__(cls)
-        reranker._engine, reranker._options = engine, options
-        engine.check(options)
+        reranker._engine, reranker._options = Engine(engine), _CALL
         return reranker
 
     @property
@@ -176,7 +170,8 @@ class ZipReranker(Closing):
             top_n: How many to return, at least 1; None returns all.
 
         Returns:
-            The ranking, best first. Scores are relative: a list of irrelevant pages still has a best one.
+            The ranking, best first; see `Ranking.scale`. Scores of a listwise checkpoint are relative: a list
+            of irrelevant pages still has a best one.
 
         Raises:
             QueryError: If the query is blank, too long or not a string.
@@ -251,12 +246,16 @@ class ZipReranker(Closing):
 
         Raises:
             TypeError: If there is no such option of a call.
+            UnsupportedOptionError: If the checkpoint's scorer does not support one.
             ValueError: If a value is out of its range.
         """
         for name in options:
             if name not in CALL_OPTIONS:
                 raise TypeError(f"with_options() takes {', '.join(CALL_OPTIONS)}, not {name!r}")
-        return self._with(self._engine, CallOptions(**{**vars(self._options), **options}))
+        other = object.__new__(type(self))
+        other._engine, other._options = self._engine, CallOptions(**{**vars(self._options), **options})
+        self._engine.check(other._options)
+        return other
 
     def load(self) -> None:
         """Load the weights now instead of at the first call.

@@ -81,6 +81,32 @@ class CallOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CascadeOptions:
+    """Options of a first model that ranks all pages, before ``model`` ranks the best again; see `connect`.
+
+    Raises:
+        ValueError: If a value is out of its range, or one needs ``first_model``.
+    """
+
+    first_model: str | None = None
+    first_scorer: str | None = None
+    first_keep: int = 20
+
+    def __post_init__(self) -> None:
+        if self.first_model is not None:
+            object.__setattr__(self, "first_model", fspath(self.first_model))
+        if self.first_scorer is not None:
+            object.__setattr__(self, "first_scorer", _scorer_text(self.first_scorer, "first_scorer"))
+        object.__setattr__(self, "first_keep", integer("first_keep", self.first_keep, 1))
+        if self.first_model is None:
+            for field in fields(self):
+                if getattr(self, field.name) != field.default:
+                    raise ValueError(f"{field.name} needs first_model")
+        elif not self.first_model.strip():
+            raise ValueError("first_model is empty; it is a hub id, a folder or 'tiny'")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineOptions:
     """Options that weights and cache depend on; `ZipReranker` explains them.
 
@@ -131,10 +157,10 @@ class EngineOptions:
         integer("pdf_workers", self.pdf_workers, 0)
 
 
-def _scorer_text(value: Any) -> str:
+def _scorer_text(value: Any, name: str = "scorer") -> str:
     """Return a scorer's name, or its keys as JSON."""
     if not isinstance(value, (str, Mapping)):
-        raise ValueError(f"scorer={value!r} is neither a scorer's name nor a mapping of its keys")
+        raise ValueError(f"{name}={value!r} is neither a scorer's name nor a mapping of its keys")
     return value if isinstance(value, str) else json.dumps(dict(value), sort_keys=True)
 
 
@@ -142,6 +168,7 @@ def _dtype_name(value: Any) -> str:
     return str(value).removeprefix("torch.")
 
 
+CASCADE_OPTIONS = tuple(field.name for field in fields(CascadeOptions))
 CALL_OPTIONS = tuple(field.name for field in fields(CallOptions))
 ENGINE_OPTIONS = tuple(field.name for field in fields(EngineOptions) if field.name != "model")
 

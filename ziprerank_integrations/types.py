@@ -200,12 +200,25 @@ class ExtendedReranker(Reranker, Protocol):
         ...
 
     @property
+    def random_weights(self) -> bool:
+        """Whether the model was never trained."""
+        ...
+
+    @property
     def cached_bytes(self) -> int:
         """Memory of the page cache in bytes."""
         ...
 
     def load(self) -> None:
         """Load the model now instead of at the first call."""
+        ...
+
+    def prepare(self, pages: Sequence[Page]) -> Usage:
+        """Encode pages before any query is known.
+
+        Raises:
+            TypeError: If the reranker cannot do that.
+        """
         ...
 
     def close(self) -> None:
@@ -231,7 +244,7 @@ def extended(reranker: Reranker) -> ExtendedReranker:
     Args:
         reranker: Any reranker; only ``rerank`` is required.
     """
-    return _Extended(reranker)
+    return reranker if isinstance(reranker, _Extended) else _Extended(reranker)
 
 
 class _Extended:
@@ -249,11 +262,21 @@ class _Extended:
 
     @property
     def has_sizes(self) -> bool:
-        return hasattr(self._reranker, "sizes")
+        return bool(getattr(self._reranker, "has_sizes", hasattr(self._reranker, "sizes")))
+
+    @property
+    def random_weights(self) -> bool:
+        return bool(getattr(self._reranker, "random_weights", False))
 
     @property
     def cached_bytes(self) -> int:
         return int(getattr(self._reranker, "cached_bytes", 0))
+
+    def prepare(self, pages: Sequence[Page]) -> Usage:
+        if not hasattr(self._reranker, "prepare"):
+            raise TypeError(f"{self.model} cannot encode pages without a query")
+        usage: Usage = self._reranker.prepare(pages)
+        return usage
 
     def load(self) -> None:
         if hasattr(self._reranker, "load"):
@@ -265,6 +288,8 @@ class _Extended:
 
     def with_options(self, **options: Any) -> Reranker:
         if not hasattr(self._reranker, "with_options"):
+            if not options:
+                return self
             raise TypeError(f"{self.model} has no options of a call")
         reranker: Reranker = self._reranker.with_options(**options)
         return reranker

@@ -39,10 +39,15 @@ VALUES: dict[str, Any] = {
     "device": [ComponentDevice.from_str("cpu"), ComponentDevice.from_str("cuda:1")],
     "instruction": ["Find the page that answers the query."],
     "scorer": ["listwise", {"scorer": "pointwise", "order": "vision-first", "exit": 2}],
+    "first_model": ["tiny", ROOT / "ziprerank_integrations" / "checkpoints" / "tiny"],
+    "first_scorer": ["listwise", {"scorer": "pointwise", "order": "vision-first", "exit": 2}],
+    "first_keep": [1, 50],
+    "embedder": ["owner/embedder", Path("/models/embedder")],
     "dtype": ["float32", "bfloat16"],
     "attention": ["eager", "sdpa"],
     "revision": ["main"],
     "cache_bytes": [0, 1000],
+    "host_cache_bytes": [10**9],
     "page_store": ["/store", Path("/store/pages")],
     "page_store_bytes": [10**9],
     "pdf_workers": [2],
@@ -52,7 +57,7 @@ VALUES: dict[str, Any] = {
     "show_progress": [True],
 }
 WITH_URL = ("url", "api_key", "top_k", "score_threshold", "on_error", "file_path_meta_field", "root_path")
-WITH_URL += ("allow_urls", "text_fallback", "keep_ratio")
+WITH_URL += ("allow_urls", "text_fallback", "keep_ratio", "instruction")
 
 
 def test_the_property_test_covers_every_parameter() -> None:
@@ -64,22 +69,29 @@ def test_the_property_test_covers_every_parameter() -> None:
 
 def parameters_of(names: list[str]) -> st.SearchStrategy[dict[str, Any]]:
     values = {name: st.sampled_from(VALUES[name]) for name in names}
-    return st.fixed_dictionaries({}, optional=values).map(compatible)
+    return st.fixed_dictionaries({}, optional=values)
 
 
 def compatible(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters, pointwise if they have an instruction, and without pruning if pointwise."""
-    if "instruction" in parameters:
-        parameters = {**parameters, "scorer": VALUES["scorer"][1]}
-    pointwise = isinstance(parameters.get("scorer"), dict)
-    return {name: value for name, value in parameters.items() if not (pointwise and name == "keep_ratio")}
+    """Return the parameters with those that others need, and without those that a scorer does not support."""
+    page_first = VALUES["scorer"][1]
+    if {"first_scorer", "first_keep"} & set(parameters):
+        parameters = {"first_model": "tiny", **parameters}
+    if "embedder" in parameters and "first_model" in parameters:
+        parameters = {**parameters, "first_scorer": page_first}
+    if "instruction" in parameters or ("embedder" in parameters and "first_model" not in parameters):
+        parameters = {**parameters, "scorer": page_first}
+    unsupported: tuple[str, ...] = ()
+    if page_first in (parameters.get("scorer"), parameters.get("first_scorer")):
+        unsupported = ("keep_ratio", "interaction", "window", "stride")
+    return {name: value for name, value in parameters.items() if name not in unsupported}
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.one_of(
-        parameters_of([name for name in VALUES if name not in ("url", "api_key")]),
-        parameters_of(list(WITH_URL)).map(lambda chosen: {"url": "http://a", **chosen}),
+        parameters_of([name for name in VALUES if name not in ("url", "api_key")]).map(compatible),
+        parameters_of(list(WITH_URL)).map(lambda chosen: {**chosen, "url": "http://a"}),
         st.sampled_from([compatible({name: value}) for name, values in VALUES.items()
                          if name not in ("url", "api_key") for value in values]),
     )

@@ -8,11 +8,11 @@ import pytest
 
 from tests.cli.command import Captured, run
 from ziprerank_integrations.cli import options, rank, serve
-from ziprerank_integrations.options import CallOptions, EngineOptions
+from ziprerank_integrations.options import CallOptions, CascadeOptions, EngineOptions
 
 
 def test_every_option_has_the_default_of_its_class() -> None:
-    defaults = {**vars(EngineOptions()), **vars(CallOptions())}
+    defaults = {**vars(EngineOptions()), **vars(CascadeOptions()), **vars(CallOptions())}
     for command in (rank.rank, serve.serve):
         parameters = inspect.signature(command).parameters
         declared = {name: parameters[name].default for name in options._OPTIONS if name in parameters}
@@ -32,9 +32,9 @@ def test_help_shows_the_options_with_their_defaults(
     assert any("--device" in line for line in lines) and any("--max-side" in line for line in lines)
 
 
-def test_call_options_are_checked() -> None:
-    assert options.call_options({"window": 4, "stride": 2, "device": "cpu"}) == CallOptions(
-        window=4, stride=2
-    )
+def test_values_are_checked() -> None:
+    options.check_values({"window": 4, "stride": 2, "device": "cpu"})
     with pytest.raises(ValueError, match="window=21"):
-        options.call_options({"window": 21})
+        options.check_values({"window": 21})
+    with pytest.raises(ValueError, match="first_keep needs first_model"):
+        options.check_values({"first_keep": 3})

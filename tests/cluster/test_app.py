@@ -17,9 +17,20 @@ from pydantic import ValidationError
 from ray import serve
 
 from tests.conftest import picture
+from tests.helpers import checkpoints
 from tests.helpers.serving import TIMEOUT, encoded, encoded_document, failure, until
-from ziprerank_integrations import Page, PageError, QueryError, RemoteReranker, ZipReranker
+from ziprerank_integrations import (
+    Page,
+    PageError,
+    QueryError,
+    RemoteError,
+    RemoteReranker,
+    UnsupportedOptionError,
+    ZipReranker,
+)
 from ziprerank_integrations.cluster.app import ClusterArgs, EngineDeployment, app, build_app
+from ziprerank_integrations.connect import connect
+from ziprerank_integrations.types import extended
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 18_431
@@ -196,15 +207,49 @@ async def test_a_replica_is_unhealthy_after_three_unexpected_failures(untied: Pa
     async def fail(page: Page, error: type[Exception], times: int) -> None:
         for _ in range(times):
             with pytest.raises(error):
-                await engine.rerank("q", [page], None, None, names=[])
+                await engine.rerank("q", [page], None, {}, names=[])
             engine.check_health()
 
     await fail(Broken(page.origin), RuntimeError, 2)
-    assert (await engine.rerank("q", [page], None, 0.5, names=[]))["results"][0]["index"] == 0
+    assert (await engine.rerank("q", [page], None, {"keep_ratio": 0.5}, names=[]))["results"][0]["index"] == 0
     await fail(Page.from_image(b"no image"), PageError, 5)
     await fail(Broken(page.origin), RuntimeError, 2)
     with pytest.raises(RuntimeError, match="device has failed"):
-        await engine.rerank("q", [Broken(page.origin)], None, None, names=[])
+        await engine.rerank("q", [Broken(page.origin)], None, {}, names=[])
     with pytest.raises(RuntimeError, match="last 3 requests"):
         engine.check_health()
     assert await engine.info() == (str(untied), engine._reranker.sizes)
+
+
+@pytest.mark.slow
+def test_a_pointwise_checkpoint_and_a_cascade_on_a_cluster(url: str, pointwise: Path, untied: Path) -> None:
+    common = {"num_gpus": 0, "num_cpus": 0.1, "ingress_cpus": 0.1}
+    pages = [Page.from_image(encoded(picture(seed, SIZE))) for seed in range(6)]
+    for name, options in (
+        ("pointwise", {"model": str(pointwise)}),
+        ("cascade", {"model": str(untied), "first_model": str(pointwise), "first_keep": 2}),
+    ):
+        serve.run(build_app({**common, **options}), name=name, route_prefix=f"/{name}")
+        until(lambda name=name: httpx.get(f"{url}/{name}/ready").status_code == 200)
+        local = connect(**options)
+        assert httpx.get(f"{url}/{name}/v1/model").json()["id"] == extended(local).model
+        with RemoteReranker(f"{url}/{name}", timeout=60) as client:
+            for changes in ({}, {"instruction": "Find a page about ships."}):
+                own = extended(local).with_options(**changes).rerank("blue", pages)
+                ranking = client.with_options(**changes).rerank("blue", pages)
+                assert [(item.index, item.score) for item in ranking] == [
+                    (item.index, pytest.approx(item.score, rel=1e-5)) for item in own
+                ]
+                assert ranking.scale == own.scale == ("relative" if name == "cascade" else "absolute")
+        serve.delete(name)
+    with RemoteReranker(url, instruction="Find a page about ships.") as client:
+        with pytest.raises(RemoteError, match="instruction needs a pointwise") as caught:
+            client.rerank("blue", pages)
+    assert (caught.value.status, caught.value.code) == (422, "unsupported_option")
+
+
+async def test_a_replica_reports_an_option_that_needs_another_as_unsupported(tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "order": "vision-first", "selection": "embedder", "max_side": 64}
+    engine = EngineDeployment({"model": str(checkpoints.make(tmp_path, ziprerank=own))})
+    with pytest.raises(UnsupportedOptionError, match="needs the option embedder"):
+        await engine.rerank("q", [Page.from_image(picture(1, SIZE))], None, {"keep_ratio": 0.5}, names=[])

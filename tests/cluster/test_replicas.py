@@ -69,22 +69,27 @@ def test_model_and_sizes_are_known_after_loading() -> None:
     handle: Any = Handle(Response(None))
     replicas = EngineReplicas(handle)
     other = replicas.with_options(keep_ratio=0.5)
-    assert (replicas.model, replicas.sizes) == ("engine", None)
+    assert (replicas.model, replicas.sizes, replicas.has_sizes) == ("engine", None, True)
     replicas.load()
     replicas.load()
     assert (replicas.model, replicas.sizes) == (other.model, other.sizes) == ("the model", SIZES)
-    assert len(handle.info.calls) == 1
+    assert len(handle.info.calls) == 1 and replicas.has_sizes
+    # A cascade whose models have different sizes has none, which is not to be waited for.
+    handle.info.response = Response(("a → b", None))
+    cascade = EngineReplicas(handle)
+    cascade.load()
+    assert (cascade.model, cascade.sizes, cascade.has_sizes) == ("a → b", None, False)
 
 
 def test_a_ranking_is_read_from_the_response_of_a_replica() -> None:
     handle: Any = Handle(Response({"model": "m", "results": RESULTS}, timeouts=2))
-    ranking = EngineReplicas(handle, keep_ratio=0.3).rerank("q", PAGES)
+    ranking = EngineReplicas(handle).with_options(keep_ratio=0.3, instruction="find").rerank("q", PAGES)
     assert [(item.index, item.score, item.page) for item in ranking] == [
         (1, 0.5, PAGES[1]),
         (0, 0.2, PAGES[0]),
     ]
     [(args, options)] = handle.rerank.calls
-    assert args == ("q", PAGES, None, 0.3)
+    assert args == ("q", PAGES, None, {"keep_ratio": 0.3, "instruction": "find"})
     assert options == {"names": [page.fingerprint() for page in PAGES]}
     assert handle.rerank.response.cancelled
 

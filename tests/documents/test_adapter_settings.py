@@ -103,14 +103,16 @@ def test_the_ranker_is_neither_shown_nor_serialised(adapter: Adapter, tmp_path: 
 
 
 @adapters
-def test_json_round_trip(adapter: Adapter) -> None:
-    ranker = adapter.make(model="tiny", top_n=2, keep_ratio=0.5, max_side=256, score_threshold=0.1)
+@pytest.mark.parametrize("first", [{}, {"first_model": "owner/model", "first_keep": 9}], ids=str)
+def test_json_round_trip(adapter: Adapter, first: dict[str, Any]) -> None:
+    options = {"keep_ratio": 0.5, "max_side": 256, "score_threshold": 0.1, **first}
+    ranker = adapter.make(model="tiny", top_n=2, **options)
     rank(adapter, ranker, count=0)
     if adapter.name == "llama_index":
         again = type(ranker).from_json(ranker.to_json())
     else:
         again = type(ranker).model_validate_json(ranker.model_dump_json())
-    assert again.model_dump() == ranker.model_dump()
+    assert again.model_dump() == ranker.model_dump() and options.items() <= again.model_dump().items()
     assert again.top_n == 2 and again._ranker() is not ranker._ranker()
 
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import picture
-from tests.helpers import checkpoints
-from ziprerank_integrations import Page, PageError, RankedPage, Ranking, Reranker, Usage, ZipReranker
+from ziprerank_integrations import (
+    Page,
+    PageError,
+    RankedPage,
+    Ranking,
+    Reranker,
+    UnsupportedOptionError,
+    Usage,
+    ZipReranker,
+)
 from ziprerank_integrations.cascade import Cascade
+from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.scores import decreasing, extend
+from ziprerank_integrations.types import extended
 
+SIZES = Sizes(256, 32, 4096, 65_536)
 PAGES = [Page.from_text(f"page {number}", name=str(number)) for number in range(10)]
 
 
@@ -75,8 +87,15 @@ def test_unreadable_pages_are_last() -> None:
     ranking = Cascade(first, second, keep=3).rerank("q", PAGES)
     assert order(ranking) == [6, 8, 5, 4, 3, 2, 1, 0, 7, 9]
     assert [item.error is not None for item in ranking] == [False] * 8 + [True] * 2
-    nothing = ByNumber(largest_first=True, broken=[page.source for page in PAGES])
-    assert len(Cascade(nothing, second).rerank("q", PAGES)) == 10
+
+    class Absolute(ByNumber):
+        def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+            return replace(super().rerank(query, pages, top_n=top_n), scale="absolute")
+
+    nothing = Absolute(largest_first=True, broken=[page.source for page in PAGES])
+    ranking = Cascade(nothing, second).rerank("q", PAGES)
+    assert len(ranking) == 10 and ranking.scale == "relative"
+    assert asyncio.run(Cascade(nothing, second).arerank("q", PAGES)) == ranking
 
 
 def test_an_error_of_the_second_stage_has_the_index_in_the_callers_list() -> None:
@@ -87,6 +106,98 @@ def test_an_error_of_the_second_stage_has_the_index_in_the_callers_list() -> Non
     with pytest.raises(PageError) as caught:
         Cascade(ByNumber(largest_first=True), Raising(largest_first=False), keep=3).rerank("q", PAGES)
     assert (caught.value.page, caught.value.index) == ("8", 8)
+
+
+class Optional(ByNumber):
+    """Has the options ``names``; the others are not supported. Its size rule may be unknown."""
+
+    def __init__(self, names: str, sizes: Sizes | None = SIZES, **options: Any) -> None:
+        super().__init__(largest_first="a" in names)
+        self.names = names
+        self.sizes = sizes
+        self.options = options
+
+    def load(self) -> None:
+        self.sizes = SIZES
+
+    def with_options(self, **options: Any) -> Optional:
+        for name, value in options.items():
+            if name not in ("a", "b", "c", "d"):
+                raise TypeError(f"there is no option {name}")
+            if name not in self.names:
+                raise UnsupportedOptionError(f"{name} is not supported")
+            if value < 0:
+                raise ValueError(f"{name}={value} is negative")
+        return Optional(self.names, self.sizes, **{**self.options, **options})
+
+    def prepare(self, pages: Sequence[Page]) -> Usage:
+        PREPARED.append((self.model, self.options))
+        return Usage(pages=len(pages), encoded=len(pages))
+
+
+PREPARED: list[Any] = []
+
+
+def stages(cascade: Cascade) -> list[dict[str, Any]]:
+    """Return the options of the two stages."""
+    return [vars(stage)["_reranker"].options for stage in (cascade._first, cascade._second)]
+
+
+def test_an_option_goes_to_every_stage_that_supports_it() -> None:
+    cascade = Cascade(Optional("ac"), Optional("bc"), keep=3)
+    other = cascade.with_options(a=1, b=2, c=3)
+    assert stages(other) == [{"a": 1, "c": 3}, {"b": 2, "c": 3}]
+    assert stages(other.with_options(c=4)) == [{"a": 1, "c": 4}, {"b": 2, "c": 4}]
+    assert stages(cascade) == [{}, {}] and other.rerank("q", PAGES)[0].index == 7
+    with pytest.raises(UnsupportedOptionError, match="d is not supported"):
+        cascade.with_options(a=1, d=1)
+    with pytest.raises(ValueError, match="b=-2 is negative"):
+        cascade.with_options(a=1, b=-2)
+    with pytest.raises(TypeError, match="there is no option colour"):
+        cascade.with_options(colour=1)
+    mixed = Cascade(ByNumber(largest_first=True), Optional("b"))
+    assert mixed.with_options(b=1)._second.model == "small"
+    with pytest.raises(UnsupportedOptionError, match="a is not supported"):
+        mixed.with_options(a=1)
+    with pytest.raises(TypeError, match="has no options"):
+        Cascade(ByNumber(largest_first=True), ByNumber(largest_first=False)).with_options(a=1)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_options_wait_for_a_checkpoint_that_is_not_known_yet(asynchronous: bool) -> None:
+    def rank(cascade: Cascade) -> Ranking:
+        if asynchronous:
+            return asyncio.run(cascade.arerank("q", PAGES))
+        return cascade.rerank("q", PAGES)
+
+    cascade = Cascade(Optional("ac"), Optional("bc", None), keep=3)
+    assert (cascade.has_sizes, cascade.sizes) == (True, None)
+    other = cascade.with_options(a=1).with_options(b=2)
+    assert stages(other) == [{}, {}]
+    rank(other)
+    assert stages(other) == [{"a": 1}, {"b": 2}]
+    assert stages(cascade.with_options(a=3)) == [{"a": 3}, {}]  # it is known now
+    unsupported = Cascade(Optional("ac"), Optional("bc", None)).with_options(d=1)
+    with pytest.raises(UnsupportedOptionError, match="d is not supported"):
+        rank(unsupported)
+
+
+def test_pages_are_prepared_for_the_first_stage() -> None:
+    PREPARED.clear()
+    cascade = Cascade(Optional("a", None), Optional("b"))
+    assert cascade.with_options(a=1).prepare(PAGES) == Usage(pages=10, encoded=10)
+    assert PREPARED == [("large", {"a": 1})]
+    with pytest.raises(TypeError, match="large cannot encode pages without a query"):
+        Cascade(ByNumber(largest_first=True), Optional("b")).prepare(PAGES)
+
+
+def test_sizes_are_those_of_both_stages_or_none() -> None:
+    other = Sizes(512, 32, 1, 2)
+    assert Cascade(Optional("a"), Optional("b")).sizes == SIZES
+    for stages in ((Optional("a"), Optional("b", other)), (Optional("a"), ByNumber(largest_first=True))):
+        cascade = Cascade(*stages)
+        assert (cascade.sizes, cascade.has_sizes) == (None, False)
+        assert extended(cascade).has_sizes is False
 
 
 @pytest.mark.parametrize("keep", [0, -1, 2.5, True, "3"])
@@ -107,10 +218,9 @@ def test_bad_input_and_no_pages() -> None:
         cascade.rerank("q", PAGES, top_n=0)
 
 
-def test_a_pointwise_and_a_listwise_checkpoint(untied: Path, tmp_path: Path) -> None:
-    own = {"scorer": "pointwise", "order": "vision-first", "exit": 3, "max_side": 64}
+def test_a_pointwise_and_a_listwise_checkpoint(untied: Path, pointwise: Path) -> None:
     pages = [Page.from_image(picture(seed, (64, 64))) for seed in range(30)]
-    first = ZipReranker(checkpoints.make(tmp_path, layers=4, ziprerank=own))
+    first = ZipReranker(pointwise)
     with Cascade(first, ZipReranker(untied, max_side=64), keep=8) as cascade:
         ranking = cascade.rerank("blue", pages)
         alone = first.rerank("blue", pages)
@@ -122,3 +232,5 @@ def test_a_pointwise_and_a_listwise_checkpoint(untied: Path, tmp_path: Path) -> 
             [item.logit for item in expected], abs=1e-5
         )
         assert ranking.usage is not None and ranking.usage.windows == 2 and cascade.cached_bytes > 0
+        assert ranking.usage.encoded == 38 and ranking.scale == "relative" and alone.scale == "absolute"
+        assert not cascade.random_weights

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import picture
-from ziprerank_integrations import CheckpointError, Page, RemoteReranker, ZipReranker
+from tests.helpers import checkpoints
+from ziprerank_integrations import Cascade, CheckpointError, Page, RemoteReranker, ZipReranker
 from ziprerank_integrations.connect import check, connect
 from ziprerank_integrations.engine.engine import Engine
 from ziprerank_integrations.options import CallOptions, EngineOptions
@@ -92,6 +93,9 @@ def test_a_closed_engine_loads_again(untied: Path) -> None:
         ({"keep_ratio": 0, "url": "http://a"}, ValueError, "keep_ratio=0"),
         ({"model": "tiny", "url": "http://a"}, ValueError, "model cannot go with url"),
         ({"device": "cpu", "window": 4, "url": "http://a"}, ValueError, "device, window cannot go with url"),
+        ({"instruction": " ", "url": "http://a"}, ValueError, "instruction=' ' is not a text"),
+        ({"first_scorer": 7, "first_model": "tiny"}, ValueError, "first_scorer=7 is neither"),
+        ({"first_model": " "}, ValueError, "first_model is empty"),
         ({"cache_bytes": 0, "url": "http://a"}, ValueError, "cache_bytes cannot go with url"),
         ({"url": "ftp://a"}, ValueError, "url='ftp://a' is not an http or https URL"),
         ({"url": "localhost:8000"}, ValueError, "not an http or https URL"),
@@ -110,7 +114,7 @@ def test_invalid_arguments(
 
 
 def test_defaults_may_be_passed_with_url() -> None:
-    check(url="https://example.org:8000/x", api_key="k", keep_ratio=0.5)
+    check(url="https://example.org:8000/x", api_key="k", keep_ratio=0.5, instruction="find")
     check(url="http://localhost:8000", **vars(EngineOptions()), **vars(CallOptions()))
 
 
@@ -127,4 +131,58 @@ def test_the_client_of_a_url_is_shared() -> None:
 def test_a_default_keep_ratio_is_not_sent() -> None:
     # The server may have been started with another default.
     rerankers = [connect(url="http://localhost:8000", **options) for options in ({}, {"keep_ratio": 0.5})]
-    assert [vars(reranker)["_keep_ratio"] for reranker in rerankers] == [None, 0.5]
+    assert [vars(reranker)["_options"].keep_ratio for reranker in rerankers] == [None, 0.5]
+
+
+def test_a_cascade_shares_the_engines_of_its_models(untied: Path, pointwise: Path) -> None:
+    cascade = connect(model=untied, first_model=pointwise, first_keep=3, cache_bytes=34_567)
+    other = connect(
+        model=untied, first_model=str(pointwise), cache_bytes=34_567, window=5, instruction="find"
+    )
+    assert isinstance(cascade, Cascade) and isinstance(other, Cascade)
+    alone = [engine(connect(model=model, cache_bytes=34_567)) for model in (pointwise, untied)]
+    for one in (cascade, other):
+        assert [engine(reranker) for reranker in stages(one)] == alone
+    assert [reranker.options for reranker in stages(cascade)] == [CallOptions()] * 2
+    assert [reranker.options for reranker in stages(other)] == [
+        CallOptions(instruction="find"),
+        CallOptions(window=5),
+    ]
+    assert "keep=3" in repr(cascade) and "keep=20" in repr(other)
+
+
+def test_options_of_an_engine_go_to_the_models_that_use_them(untied: Path, tmp_path: Path) -> None:
+    keys = {"scorer": "pointwise", "order": "vision-first"}
+    cascade = connect(
+        model=untied,
+        first_model=untied,
+        first_scorer=keys,
+        scorer="listwise",
+        embedder="owner/embedder",
+        revision="main",
+        page_store=tmp_path,
+    )
+    assert isinstance(cascade, Cascade)
+    first, second = (engine(reranker).options for reranker in stages(cascade))
+    assert first.scorer == '{"order": "vision-first", "scorer": "pointwise"}'
+    assert (first.embedder, first.revision) == ("owner/embedder", None)
+    assert (second.scorer, second.embedder, second.revision) == ("listwise", None, "main")
+    assert first.page_store == second.page_store == str(tmp_path)
+
+
+def test_overridden_defaults_of_a_checkpoint_are_not_checked(tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "order": "vision-first", "keep_ratio": 0.5, "selection": "embedder"}
+    folder = checkpoints.make(tmp_path, ziprerank=own)
+    for options in ({"interaction": "self"}, {"keep_ratio": 1.0}):
+        connect(model=folder, **options)
+        check(model=folder, **options)
+        connect(model="tiny", first_model=folder, **options)
+    for function in (connect, check):
+        with pytest.raises(ValueError, match="needs the option embedder"):
+            function(model=folder)
+        with pytest.raises(ValueError, match="needs the option embedder"):
+            function(model="tiny", first_model=folder, window=4)
+
+
+def stages(cascade: Cascade) -> list[ZipReranker]:
+    return [vars(stage)["_reranker"] for stage in (cascade._first, cascade._second)]

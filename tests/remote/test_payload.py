@@ -23,7 +23,7 @@ from ziprerank_integrations.wire.request import read_request
 
 def test_each_page_is_sent_once_and_small_files_unchanged(pages: list[Page]) -> None:
     sizes = Sizes(512, 32, 65_536, 16_777_216)
-    body = own_request("q", pages, top_n=None, keep_ratio=None, sizes=sizes, max_pixels=None)
+    body = own_request("q", pages, top_n=None, options={}, sizes=sizes, max_pixels=None)
     documents = read_request(json.loads(body)).documents
     assert (documents[-2].same_as, documents[-1].same_as) == (3, len(pages) - 3)
     assert all(document.same_as is None for document in documents[:-2])
@@ -88,7 +88,7 @@ def test_a_page_that_cannot_be_read_has_its_index(dialect: Dialect) -> None:
     pages = [Page.from_image(picture(1, (40, 40))), Page.from_image(Path("no/scan.png"))]
     with pytest.raises(PageError, match=r"scan\.png") as caught:
         if dialect == "ziprerank":
-            own_request("q", pages, top_n=None, keep_ratio=None, sizes=None, max_pixels=None)
+            own_request("q", pages, top_n=None, options={}, sizes=None, max_pixels=None)
         else:
             third_party_request("q", pages, top_n=None, model=None, dialect=dialect)
     assert caught.value.index == 1
@@ -99,5 +99,5 @@ def test_a_pdf_is_opened_once(make_pdf: Callable[..., Path], monkeypatch: pytest
     opened: list[str] = []
     original = PdfFile.open
     monkeypatch.setattr(PdfFile, "open", lambda self: (opened.append(self.label), original(self))[1])
-    own_request("q", pages, top_n=None, keep_ratio=None, sizes=None, max_pixels=None)
+    own_request("q", pages, top_n=None, options={}, sizes=None, max_pixels=None)
     assert opened == ["sent.pdf"]

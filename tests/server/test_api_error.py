@@ -9,7 +9,13 @@ import httpx
 import pytest
 
 from tests.helpers.serving import Failing, failure, running
-from ziprerank_integrations import CheckpointError, EngineError, QueryError, RemoteError
+from ziprerank_integrations import (
+    CheckpointError,
+    EngineError,
+    QueryError,
+    RemoteError,
+    UnsupportedOptionError,
+)
 from ziprerank_integrations.errors import PageAccessError, PageError
 from ziprerank_integrations.options import check_query
 from ziprerank_integrations.server import create_app
@@ -64,3 +70,8 @@ def test_other_errors_have_neither_index_nor_reason() -> None:
     response = ApiError(429, "queue_full", "full", retry_after=7).response()
     assert response.status_code == 429 and response.headers["retry-after"] == "7"
     assert json.loads(bytes(response.body)) == {"error": {"code": "queue_full", "message": "full"}}
+
+
+def test_an_option_that_a_model_does_not_support_has_its_own_code() -> None:
+    error = api_error_for(UnsupportedOptionError("there is no instruction"))
+    assert (error.status, error.code, str(error)) == (422, "unsupported_option", "there is no instruction")

@@ -19,7 +19,8 @@ from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.server import ServerSettings, create_app
 
 IMAGE = encoded(picture(1, (40, 40)))
-FIELDS = ["query", "documents", "top_n", "return_documents", "keep_ratio", "model", "return_evidence"]
+FIELDS = ["query", "documents", "top_n", "return_documents", "keep_ratio", "instruction", "model"]
+FIELDS += ["return_evidence"]
 
 scalars = (
     st.none()

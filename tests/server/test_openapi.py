@@ -6,6 +6,8 @@ import json
 
 import httpx
 
+from ziprerank_integrations.wire.request import OPTIONS
+
 
 def test_the_openapi_description_lists_every_route(client: httpx.Client) -> None:
     description = client.get("/openapi.json").json()
@@ -14,6 +16,9 @@ def test_the_openapi_description_lists_every_route(client: httpx.Client) -> None
     )
     body = description["paths"]["/v1/rerank"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["required"] == ["query", "documents"]
+    form = description["paths"]["/v1/rerank/pdf"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    for properties in (body["properties"], form["schema"]["properties"]):
+        assert set(OPTIONS) <= set(properties)
     assert client.get("/docs").status_code == 200
     json.dumps(description)
 

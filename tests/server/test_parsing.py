@@ -135,6 +135,8 @@ def test_limits_on_documents_and_query(client: httpx.Client) -> None:
     assert failure(post(client, ["a"] * 9))[:2] == (422, "too_many_documents")
     assert failure(post(client, query="x" * 100_001))[:2] == (422, "invalid_query")
     assert failure(post(client, keep_ratio=0.5))[:2] == (422, "unsupported_option")
+    assert failure(post(client, instruction="x"))[:2] == (422, "unsupported_option")
+    assert failure(post(client, instruction="x" * 100_001))[:2] == (422, "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +168,8 @@ def test_the_pages_of_a_pdf_are_ranked(client: httpx.Client, make_pdf: Callable[
     assert failure(post_pdf(pages="a"))[:2] == (422, "invalid_request")
     assert failure(post_pdf(pages="1", top_n="a"))[:2] == (422, "invalid_request")
     assert failure(post_pdf(pages="1", keep_ratio="nan"))[:2] == (422, "invalid_request")
+    assert failure(post_pdf(pages="1", instruction=" "))[:2] == (422, "invalid_request")
+    assert failure(post_pdf(pages="1", instruction="find"))[:2] == (422, "unsupported_option")
     assert failure(post_pdf(pages="1", query=" "))[:2] == (422, "invalid_query")
     assert failure(post_pdf(b"no PDF"))[:2] == (422, "bad_pdf")
     assert failure(post_pdf(data[:400]))[:2] == (422, "bad_pdf")

@@ -64,11 +64,13 @@ def test_unknown_fields_of_other_clients_are_ignored() -> None:
 def test_a_request_survives_a_round_trip() -> None:
     documents = (WireDocument(text="a"), WireDocument(image="AAAA", drawn_from=(8.5, 9, True)))
     request = WireRequest(
-        "q", (*documents, WireDocument(same_as=1)), 2, True, True, 0.25, Sizes(512, 32, 1, 2)
+        "q", (*documents, WireDocument(same_as=1)), 2, True, True, 0.25, Sizes(512, 32, 1, 2), "find"
     )
     assert read_request(json.loads(json.dumps(request.to_json()))) == request
     assert json.loads(request.to_bytes()) == request.to_json()
+    assert request.options == {"keep_ratio": 0.25, "instruction": "find"}
     plain = WireRequest("q", documents[:1])
+    assert plain.options == {} and "instruction" not in plain.to_json()
     assert read_request(plain.to_json()) == plain
     assert json.loads(WireRequest('}"', ()).to_bytes()) == WireRequest('}"', ()).to_json()
 
@@ -88,6 +90,9 @@ def test_a_request_survives_a_round_trip() -> None:
         ({"keep_ratio": 0}, "invalid_request", None),
         ({"keep_ratio": 1.01}, "invalid_request", None),
         ({"keep_ratio": "0.5"}, "invalid_request", None),
+        ({"instruction": ""}, "invalid_request", None),
+        ({"instruction": 7}, "invalid_request", None),
+        ({"instruction": "\ud800"}, "invalid_request", None),
         ({"return_documents": "yes"}, "invalid_request", None),
         ({"sizes": {"max_side": 1024}}, "invalid_request", None),
         *(

@@ -7,7 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ziprerank_integrations.errors import QueryError, ZipRerankError, one_line, require
+from ziprerank_integrations.errors import (
+    QueryError,
+    UnsupportedOptionError,
+    ZipRerankError,
+    one_line,
+    require,
+)
 
 _INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
@@ -37,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", _INTERRUPTED)
     except ZipRerankError as error:
-        return _fail(str(error), 2 if isinstance(error, QueryError) else 1)
+        return _fail(str(error), 2 if isinstance(error, (QueryError, UnsupportedOptionError)) else 1)
     except OSError as error:
         has_name = error.filename is not None and error.strerror is not None
         return _fail(f"{error.filename}: {error.strerror}" if has_name else str(error), 1)

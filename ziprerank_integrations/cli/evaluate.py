@@ -86,15 +86,20 @@ def _evaluate(
     seed: int,
     options: Mapping[str, Any],
 ) -> None:
-    from ziprerank_integrations.local import ZipReranker
+    from ziprerank_integrations.connect import local
 
     chosen, why = choose(model, options["device"])
     if why is not None:
         report(f"model: {chosen} ({why})")
-    with ZipReranker(chosen, **options) as reranker:
+    with local(chosen, **options) as reranker:
         evaluation = Evaluation(
             reranker=reranker,
-            name="ziprerank" if options["keep_ratio"] is None else f"ziprerank-{options['keep_ratio']:g}",
+            name="-".join(
+                [
+                    "ziprerank" if options["first_model"] is None else "cascade",
+                    *([] if options["keep_ratio"] is None else [f"{options['keep_ratio']:g}"]),
+                ]
+            ),
             output=output,
             settings={
                 "model": chosen,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ziprerank_integrations.cli.inputs import open_pages
-from ziprerank_integrations.cli.options import INDEX, Model, call_options, with_options
+from ziprerank_integrations.cli.options import INDEX, Model, check_values, with_options
 from ziprerank_integrations.cli.rank import choose_and_report, report
 
 
@@ -24,7 +24,7 @@ def index(
     **options: Any,
 ) -> None:
     """Encode the pages of PDFs and images into a folder; ranking with --page-store reads them from there."""
-    call_options(options)
+    check_values(options)
     candidates = open_pages(files, pages, options["on_error"])
     chosen = choose_and_report(model, options["device"])
 

@@ -18,6 +18,7 @@ from ziprerank_integrations.cli.options import Model
 from ziprerank_integrations.cli.rank import choose
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig, read, resolve
 from ziprerank_integrations.errors import CheckpointError, ZipRerankError
+from ziprerank_integrations.options import MAX_WINDOW
 
 PARTS = {
     "torch": "local",
@@ -125,6 +126,7 @@ def _config(config: CheckpointConfig) -> list[tuple[str, str]]:
         value = config.get(name)
         return f"{value:,}" if isinstance(value, int) else "?"
 
+    longest = "" if config.max_side is None else f", longest edge {config.max_side:,} px"
     levels = vision.get("deepstack_visual_indexes", [])
     deepstack = f", deepstack after {', '.join(map(str, levels))}" if levels else ""
     return [
@@ -140,6 +142,17 @@ def _config(config: CheckpointConfig) -> list[tuple[str, str]]:
             f"{count(vision, 'num_heads')} heads, "
             f"{config.patch} px patches, {config.factor} px tokens{deepstack}",
         ),
-        ("  pages", f"longest edge {config.max_side:,} px, scorer {config.scorer}"),
+        ("  pages", f"at most {config.max_pixels:,} pixels" + longest),
+        ("  scorer", _scorer(config)),
         ("  weights", "random: its rankings mean nothing" if config.random_weights else "trained"),
     ]
+
+
+def _scorer(config: CheckpointConfig) -> str:
+    own = config.pointwise
+    if own is None:
+        return f"{config.scorer}: compares up to {MAX_WINDOW} pages at a time, scores are relative"
+    text = f"{config.scorer}: each page alone, scores are absolute; {own.order}, {own.layers} layers"
+    if own.order == "vision-first":
+        text += f", query and page together in layers {own.band[0] + 1} to {own.band[1]}"
+    return text

@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 import typer
 
-from ziprerank_integrations.options import CALL_OPTIONS, CallOptions, EngineOptions
+from ziprerank_integrations.options import (
+    CALL_OPTIONS,
+    CASCADE_OPTIONS,
+    CallOptions,
+    CascadeOptions,
+    EngineOptions,
+)
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Model = Annotated[
@@ -27,6 +33,13 @@ _QUERY = (RANK, SERVE, EVAL)
 _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "scorer": (EngineOptions, _ALL, "listwise or pointwise. Default: what the checkpoint's files say."),
     "embedder": (EngineOptions, _ALL, "Hub id or folder of the model for --interaction embedder."),
+    "first_model": (
+        CascadeOptions,
+        _QUERY,
+        "Model, usually pointwise, that ranks all pages before --model ranks the best again.",
+    ),
+    "first_scorer": (CascadeOptions, _QUERY, "How --first-model ranks, as --scorer for --model."),
+    "first_keep": (CascadeOptions, _QUERY, "How many of the first model's best pages --model ranks again."),
     "device": (EngineOptions, _ALL, "cuda, cuda:1, mps or cpu. Default: the best available."),
     "keep_ratio": (
         CallOptions,
@@ -65,13 +78,14 @@ def with_options(command: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def call_options(options: Mapping[str, Any]) -> CallOptions:
-    """Return the options of a call among others.
+def check_values(options: Mapping[str, Any]) -> None:
+    """Check the options of a call and of a cascade, among others.
 
     Raises:
         ValueError: If a value is out of its range.
     """
-    return CallOptions(**{name: value for name, value in options.items() if name in CALL_OPTIONS})
+    CallOptions(**{name: value for name, value in options.items() if name in CALL_OPTIONS})
+    CascadeOptions(**{name: value for name, value in options.items() if name in CASCADE_OPTIONS})
 
 
 def _parameter(name: str) -> inspect.Parameter:

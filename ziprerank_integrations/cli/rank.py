@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ziprerank_integrations.cli.inputs import open_pages
-from ziprerank_integrations.cli.options import RANK, Model, call_options, with_options
+from ziprerank_integrations.cli.options import RANK, Model, check_values, with_options
 from ziprerank_integrations.engine.checkpoint_config import TINY
 from ziprerank_integrations.errors import one_line, require
 from ziprerank_integrations.options import DEFAULT_MODEL, check_query, check_top_n
@@ -45,19 +45,19 @@ def rank(
     # Options are checked before a model is loaded or a page is rendered.
     check_query(query)
     check_top_n(top)
-    call_options(options)
+    check_values(options)
     if save is not None:
         contact_sheet.check(save)
     candidates = open_pages(files, pages, options["on_error"])
     chosen = choose_and_report(model, options["device"])
 
-    from ziprerank_integrations.local import ZipReranker  # takes seconds: it imports torch
+    from ziprerank_integrations.connect import local  # takes seconds: it imports torch
 
-    with ZipReranker(chosen, show_progress=sys.stderr.isatty(), **options) as reranker:
+    with local(chosen, show_progress=sys.stderr.isatty(), **options) as reranker:
         ranking = reranker.rerank(query, candidates, top_n=top)
-        random_weights = reranker.random_weights
+        name, random_weights = reranker.model, reranker.random_weights
     if random_weights:
-        report(f"warning: {chosen} has random weights, it was never trained: this ranking means nothing")
+        report(f"warning: {name} has random weights, it was never trained: this ranking means nothing")
 
     # Only the ranking goes to stdout, everything else to stderr.
     if as_json:

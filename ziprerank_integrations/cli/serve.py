@@ -44,12 +44,13 @@ def serve(
     )
     chosen, why = choose(model, options["device"])
 
-    from ziprerank_integrations.local import ZipReranker  # takes seconds: it imports torch
+    from ziprerank_integrations.connect import local  # takes seconds: it imports torch
 
-    with ZipReranker(chosen, **options, max_image_pixels=settings.max_image_pixels) as reranker:
-        report(f"model: {chosen}" + ("" if why is None else f" ({why}; --model selects another)"))
+    with local(chosen, **options, max_image_pixels=settings.max_image_pixels) as reranker:
+        report(f"model: {reranker.model}" + ("" if why is None else f" ({why}; --model selects another)"))
         if reranker.random_weights:
-            report(f"warning: {chosen} has random weights, it was never trained: its rankings mean nothing")
+            name = reranker.model
+            report(f"warning: {name} has random weights, it was never trained: its rankings mean nothing")
         if api_key is None and host not in ("127.0.0.1", "localhost", "::1"):
             report(f"warning: anyone who can connect to {host}:{port} can use this server; set --api-key-env")
         uvicorn.run(

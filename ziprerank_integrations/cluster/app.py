@@ -15,17 +15,17 @@ from ziprerank_integrations.checks import key_from_env
 from ziprerank_integrations.cluster.replicas import EngineReplicas
 from ziprerank_integrations.cluster.routing import PageRouter
 from ziprerank_integrations.connect import connect
-from ziprerank_integrations.errors import ZipRerankError
-from ziprerank_integrations.local import ZipReranker
-from ziprerank_integrations.options import CallOptions, EngineOptions
+from ziprerank_integrations.errors import UnsupportedOptionError, ZipRerankError
+from ziprerank_integrations.options import CallOptions, CascadeOptions, EngineOptions
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.server import ServerSettings, create_app
-from ziprerank_integrations.types import Page
+from ziprerank_integrations.types import Page, extended
 from ziprerank_integrations.wire.response import write_response
 
 __all__ = ["ClusterArgs", "PageRouter", "app", "build_app"]
 
 _CALL = CallOptions()
+_CASCADE = CascadeOptions()
 _ENGINE = EngineOptions()
 _SERVER = ServerSettings()
 _ENGINE_NAME = "engine"
@@ -35,6 +35,9 @@ _ENGINE_ARGS = (
     "model",
     "scorer",
     "embedder",
+    "first_model",
+    "first_scorer",
+    "first_keep",
     "keep_ratio",
     "instruction",
     "max_side",
@@ -54,6 +57,9 @@ class ClusterArgs(BaseModel):
         model: Hub id, local folder or ``"tiny"``.
         scorer: How the checkpoint ranks; None is what its files say.
         embedder: Model by which a page-first checkpoint prunes pages.
+        first_model: Model that ranks all pages before ``model`` ranks the best again; None is no such model.
+        first_scorer: How ``first_model`` ranks.
+        first_keep: How many of the first model's best pages ``model`` ranks again.
         keep_ratio: Share of visual tokens that stays; None is the checkpoint's own.
         instruction: What relevance means, in a pointwise checkpoint's prompt.
         max_side: Longest edge of a page in pixels; None uses the checkpoint's own.
@@ -81,6 +87,9 @@ class ClusterArgs(BaseModel):
     model: str = _ENGINE.model
     scorer: str | dict[str, Any] | None = _ENGINE.scorer
     embedder: str | None = _ENGINE.embedder
+    first_model: str | None = _CASCADE.first_model
+    first_scorer: str | dict[str, Any] | None = _CASCADE.first_scorer
+    first_keep: int = _CASCADE.first_keep
     keep_ratio: float | None = _CALL.keep_ratio
     instruction: str | None = _CALL.instruction
     max_side: int | None = _CALL.max_side
@@ -107,11 +116,11 @@ class EngineDeployment:
     """One engine replica.
 
     Args:
-        options: Options of `ZipReranker`.
+        options: Options of `connect`.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._reranker = cast(ZipReranker, connect(**options))
+        self._reranker = extended(connect(**options))
         self._reranker.load()
         self._failures = 0
 
@@ -133,7 +142,7 @@ class EngineDeployment:
         query: str,
         pages: Sequence[Page],
         top_n: int | None,
-        keep_ratio: float | None,
+        options: Mapping[str, Any],
         *,
         names: Sequence[str],
     ) -> dict[str, Any]:
@@ -143,12 +152,15 @@ class EngineDeployment:
             query: The question.
             pages: The candidates.
             top_n: How many results to return; None returns all.
-            keep_ratio: Share of visual tokens that stays; None is the replica's own.
+            options: The options of a call that differ from the replica's own.
             names: The fingerprints of the pages, for the router.
         """
-        options = {} if keep_ratio is None else {"keep_ratio": keep_ratio}
         try:
-            ranking = await self._reranker.with_options(**options).arerank(query, pages, top_n=top_n)
+            reranker = extended(self._reranker.with_options(**options))
+        except ValueError as error:
+            raise UnsupportedOptionError(str(error)) from error
+        try:
+            ranking = await reranker.arerank(query, pages, top_n=top_n)
         except ZipRerankError:
             raise  # caused by the request, or a known failure
         except Exception:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.exceptions import RayError, RayTaskError
@@ -22,12 +22,12 @@ class EngineReplicas:
 
     Args:
         handle: The handle of the engine deployment.
-        keep_ratio: Share of visual tokens that stays; None is the replicas' own.
+        options: The options of a call that differ from the replicas' own.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any], keep_ratio: float | None = None) -> None:
+    def __init__(self, handle: DeploymentHandle[Any], options: Mapping[str, Any] | None = None) -> None:
         self._handle = handle
-        self._keep_ratio = keep_ratio
+        self._options = {} if options is None else dict(options)
         self._info: list[tuple[str, Sizes | None]] = []
         self._lock = threading.Lock()
 
@@ -41,15 +41,20 @@ class EngineReplicas:
         """The size at which pages enter the model; None until a replica is running."""
         return self._info[0][1] if self._info else None
 
+    @property
+    def has_sizes(self) -> bool:
+        """Whether there is a size rule, or may be while no replica is running; a cascade may have none."""
+        return not self._info or self._info[0][1] is not None
+
     def load(self) -> None:
         """Wait until a replica has loaded the model."""
         with self._lock:
             if not self._info:
                 self._info.append(_outcome(self._handle.info.remote(), ()))
 
-    def with_options(self, *, keep_ratio: float) -> EngineReplicas:
-        """Return the same replicas with another ``keep_ratio``."""
-        other = EngineReplicas(self._handle, keep_ratio)
+    def with_options(self, **options: Any) -> EngineReplicas:
+        """Return the same replicas with other options of a call, which they check."""
+        other = EngineReplicas(self._handle, {**self._options, **options})
         other._info = self._info
         return other
 
@@ -57,10 +62,11 @@ class EngineReplicas:
         """Rank pages on one of the replicas.
 
         Raises:
+            UnsupportedOptionError: If the model does not support an option.
             RemoteError: If the replica fails, or none is available.
         """
         names = [page.fingerprint() for page in pages]
-        response = self._handle.rerank.remote(query, list(pages), top_n, self._keep_ratio, names=names)
+        response = self._handle.rerank.remote(query, list(pages), top_n, self._options, names=names)
         return read_response(_outcome(response, pages), query, pages, top_n, own=True)
 
 

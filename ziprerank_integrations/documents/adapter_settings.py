@@ -21,6 +21,7 @@ from ziprerank_integrations.documents.ranker import DocumentRanker
 from ziprerank_integrations.options import (
     Attention,
     CallOptions,
+    CascadeOptions,
     EngineOptions,
     Interaction,
     OnError,
@@ -35,6 +36,7 @@ def _path_text(value: Any) -> Any:
 PathText = Annotated[str, BeforeValidator(_path_text)]
 
 _CALL = CallOptions()
+_CASCADE = CascadeOptions()
 _ENGINE = EngineOptions()
 
 
@@ -97,6 +99,16 @@ class AdapterSettings(BaseModel):
     )
     embedder: PathText | None = Field(
         _ENGINE.embedder, description="Model by which a page-first checkpoint prunes pages."
+    )
+    first_model: PathText | None = Field(
+        _CASCADE.first_model,
+        description="Model, usually pointwise, that ranks all pages before 'model' ranks the best again.",
+    )
+    first_scorer: str | dict[str, Any] | None = Field(
+        _CASCADE.first_scorer, description="How 'first_model' ranks, as 'scorer' for 'model'."
+    )
+    first_keep: int = Field(
+        _CASCADE.first_keep, description="How many of the first model's best pages 'model' ranks again."
     )
     device: str | None = Field(
         _ENGINE.device, description="'cuda', 'cuda:1', 'mps', 'cpu'; None is the best available."

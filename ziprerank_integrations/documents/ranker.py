@@ -58,7 +58,7 @@ class DocumentRanker:
         root_path: See `PageFinder`.
         allow_urls: See `PageFinder`.
         text_fallback: See `PageFinder`.
-        **options: Options of the engine, see `ZipReranker`.
+        **options: See `connect`.
 
     Raises:
         ValueError: If an option is out of its range. `check` checks the options of the engine.
@@ -104,7 +104,7 @@ class DocumentRanker:
         Raises:
             TypeError: If there is no such option, or ``reranker`` is not a reranker.
             ValueError: If an option is out of its range, or cannot be combined with ``url`` or ``reranker``.
-            CheckpointError: If ``model`` is a folder without a Qwen3-VL checkpoint.
+            CheckpointError: If a model is a folder without a Qwen3-VL checkpoint.
         """
         pdf.preload()
         if self._own_reranker is None:
@@ -117,8 +117,10 @@ class DocumentRanker:
         """The name of the model or server, for events and traces."""
         if self._own_reranker is not None:
             return extended(self._own_reranker).model
-        url = self._target["url"]
-        return str(self._target["model"]) if url is None else short(url)
+        url, first = self._target["url"], self._target.get("first_model")
+        if url is not None:
+            return short(url)
+        return " → ".join(str(model) for model in (first, self._target["model"]) if model is not None)
 
     def reranker(self) -> Reranker:
         """Return the reranker, shared per configuration. Loads nothing."""

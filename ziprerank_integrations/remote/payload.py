@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from PIL import Image
@@ -28,7 +28,7 @@ def own_request(
     pages: Sequence[Page],
     *,
     top_n: int | None,
-    keep_ratio: float | None,
+    options: Mapping[str, Any],
     sizes: Sizes | None,
     max_pixels: int | None,
 ) -> bytes:
@@ -42,7 +42,7 @@ def own_request(
         query: The question.
         pages: The candidates.
         top_n: How many results to request.
-        keep_ratio: Share of visual tokens that stays; None uses the server's own.
+        options: The options of a call that differ from the server's own, see `WireRequest`.
         sizes: The server's size rule; None if it does not report one.
         max_pixels: Images of more pixels raise an error.
 
@@ -61,9 +61,7 @@ def own_request(
                 )
             except PageError as error:
                 raise error.at(index) from error
-    request = WireRequest(
-        query, tuple(documents), top_n=top_n, return_evidence=True, keep_ratio=keep_ratio, sizes=sizes
-    )
+    request = WireRequest(query, tuple(documents), top_n=top_n, return_evidence=True, sizes=sizes, **options)
     return request.to_bytes()
 
 

@@ -6,11 +6,13 @@ import asyncio
 import functools
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import httpx
 
 from ziprerank_integrations.checks import choice, integer, seconds
-from ziprerank_integrations.errors import RemoteError
+from ziprerank_integrations.errors import RemoteError, UnsupportedOptionError
 from ziprerank_integrations.options import CallOptions, check_query, check_top_n
 from ziprerank_integrations.remote import payload
 from ziprerank_integrations.remote.connection import Connection, ServerInfo
@@ -18,7 +20,7 @@ from ziprerank_integrations.remote.payload import Dialect
 from ziprerank_integrations.remote.status import error_for, parse_json, remote_error
 from ziprerank_integrations.remote.transport import Exchange, HttpRequest, arun, request, run
 from ziprerank_integrations.types import Closing, Page, Ranking, Usage, check_pages
-from ziprerank_integrations.wire.request import WireError
+from ziprerank_integrations.wire.request import OPTIONS, WireError
 from ziprerank_integrations.wire.response import read_response
 
 
@@ -34,6 +36,7 @@ class RemoteReranker(Closing):
             removed.
         api_key: The server's key, sent as bearer token.
         keep_ratio: Share of each page's visual tokens that stays; None uses the server's own.
+        instruction: What relevance means, for a server with a pointwise model; None uses the server's own.
         timeout: Seconds for a whole call, retries included.
         retries: How often a request is repeated after 408, 429, 502, 503, 504 or a failed connection.
         model: The model's name, for servers that have several.
@@ -50,6 +53,7 @@ class RemoteReranker(Closing):
         *,
         api_key: str | None = None,
         keep_ratio: float | None = None,
+        instruction: str | None = None,
         timeout: float = 120.0,
         retries: int = 6,
         model: str | None = None,
@@ -58,7 +62,7 @@ class RemoteReranker(Closing):
         if dialect is not None:
             choice("dialect", dialect, ("ziprerank", "vllm", "jina"))
         self._connection = Connection(url, api_key)
-        self._keep_ratio = _checked(keep_ratio)
+        self._options = CallOptions(keep_ratio=keep_ratio, instruction=instruction)
         self._timeout = seconds("timeout", timeout)
         self._retries = integer("retries", retries, 0)
         self._model = model
@@ -75,6 +79,7 @@ class RemoteReranker(Closing):
         Raises:
             ValueError: If the query or ``top_n`` is not valid.
             PageError: If a page cannot be read, on this machine or on the server.
+            UnsupportedOptionError: If there is an ``instruction``, and it is not a server of this package.
             RemoteError: If the server cannot be reached, or does not respond with a ranking.
         """
         candidates = _candidates(query, pages, top_n)
@@ -93,14 +98,18 @@ class RemoteReranker(Closing):
             ranking: Ranking = await arun(self._rank(query, candidates, top_n), client)
         return ranking
 
-    def with_options(self, *, keep_ratio: float | None) -> RemoteReranker:
-        """Return a reranker with another ``keep_ratio`` on the same connection.
+    def with_options(self, **options: Any) -> RemoteReranker:
+        """Return a reranker with another ``keep_ratio`` or ``instruction`` on the same connection.
 
         Raises:
-            ValueError: If it is outside (0, 1].
+            TypeError: If it is another option.
+            ValueError: If a value is out of its range.
         """
+        for name in options:
+            if name not in OPTIONS:
+                raise TypeError(f"with_options() takes {', '.join(OPTIONS)}, not {name!r}")
         other = object.__new__(type(self))
-        vars(other).update(vars(self), _keep_ratio=_checked(keep_ratio))
+        vars(other).update(vars(self), _options=replace(self._options, **options))
         return other
 
     def close(self) -> None:
@@ -145,6 +154,10 @@ class RemoteReranker(Closing):
 
     def _body(self, info: ServerInfo, query: str, pages: Sequence[Page], top_n: int | None) -> bytes:
         if info.dialect != "ziprerank":
+            if self._options.instruction is not None:
+                raise UnsupportedOptionError(
+                    f"{self.url} has no option instruction; it is not a server of this package"
+                )
             return payload.third_party_request(
                 query, pages, top_n=top_n, model=self._model, dialect=info.dialect
             )
@@ -158,7 +171,7 @@ class RemoteReranker(Closing):
             query,
             pages,
             top_n=top_n,
-            keep_ratio=self._keep_ratio,
+            options={name: getattr(self._options, name) for name in OPTIONS},
             sizes=info.sizes,
             max_pixels=info.max_pixels,
         )
@@ -205,7 +218,3 @@ def _candidates(query: str, pages: Sequence[Page], top_n: int | None) -> list[Pa
     check_query(query)
     check_top_n(top_n)
     return check_pages(pages)
-
-
-def _checked(keep_ratio: float | None) -> float | None:
-    return None if keep_ratio is None else CallOptions(keep_ratio=keep_ratio).keep_ratio

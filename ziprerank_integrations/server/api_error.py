@@ -15,6 +15,7 @@ from ziprerank_integrations.errors import (
     PageError,
     QueryError,
     RemoteError,
+    UnsupportedOptionError,
 )
 from ziprerank_integrations.wire.request import WireError
 
@@ -76,6 +77,8 @@ def api_error_for(error: Exception) -> ApiError:
         return ApiError(422, code, str(error), index=error.index, reason=error.reason)
     if isinstance(error, QueryError):
         return ApiError(422, "invalid_query", str(error))
+    if isinstance(error, UnsupportedOptionError):
+        return ApiError(422, "unsupported_option", str(error))
     if isinstance(error, (CheckpointError, MissingDependencyError)):
         logger.error("the model cannot be loaded: %s", error)
         message = "the model cannot be loaded; see the server's log"

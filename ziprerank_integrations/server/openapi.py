@@ -15,6 +15,10 @@ _KEEP_RATIO = {
     "maximum": 1,
     "description": "Share of each page's visual tokens that the language model sees.",
 }
+_INSTRUCTION = {
+    "type": "string",
+    "description": "What relevance means, in the prompt of a pointwise model.",
+}
 _DOCUMENT = {
     "anyOf": [
         {"type": "string", "description": "Text, rendered as a page, or an image's data URI."},
@@ -46,6 +50,7 @@ RERANK = _body(
         "top_n": _TOP_N,
         "return_documents": {"type": "boolean", "default": False},
         "keep_ratio": _KEEP_RATIO,
+        "instruction": _INSTRUCTION,
         "model": {
             "type": "string",
             "description": "Ignored: a server has one model, and the response has its name.",
@@ -62,6 +67,7 @@ PDF = _body(
         "pages": {"type": "string", "description": "A selection such as 1-20 or 2-5,9 or 7-."},
         "top_n": _TOP_N,
         "keep_ratio": _KEEP_RATIO,
+        "instruction": _INSTRUCTION,
     },
     ["file", "query"],
 )
@@ -85,7 +91,7 @@ _RESULT = {
     "type": "object",
     "properties": {
         "index": {"type": "integer"},
-        "relevance_score": {"type": "number", "description": "In (0, 1], relative to the other documents."},
+        "relevance_score": {"type": "number", "description": "In (0, 1]; see `scale`."},
         "logit": {"type": ["number", "null"]},
         "page": {"type": "integer", "description": "The page's number in the PDF, from 1."},
         "document": {},
@@ -98,6 +104,12 @@ _RESPONSE = {
         "id": {"type": "string"},
         "model": {"type": "string"},
         "results": {"type": "array", "items": _RESULT, "description": "Best first."},
+        "scale": {
+            "type": "string",
+            "enum": ["relative", "absolute"],
+            "default": "relative",
+            "description": "Whether a score is relative to the other documents, or rates its document alone.",
+        },
         "usage": {"type": "object"},
     },
     "required": ["id", "model", "results"],

@@ -17,13 +17,7 @@ from ziprerank_integrations.server.queue import Abandoned, Slot
 from ziprerank_integrations.server.request_page import RenderedImage, RequestPage
 from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.types import Page, Ranking
-from ziprerank_integrations.wire.request import (
-    WireDocument,
-    read_keep_ratio,
-    read_query,
-    read_request,
-    read_top_n,
-)
+from ziprerank_integrations.wire.request import WireDocument, WireRequest, read_request
 from ziprerank_integrations.wire.response import write_response
 
 # The header of an icon does not limit the image inside, and a TGA file has no signature.
@@ -40,7 +34,7 @@ class RankRequest:
         pages: The candidates. A document that repeats another has the same page.
         request_pages: The origins of the distinct pages.
         top_n: How many results to return; None returns all.
-        keep_ratio: Share of visual tokens that stays; None is the server's own.
+        options: The options of a call that the request sets.
         sizes: The size rule by which the client has rendered pages; None if it has rendered none.
         write: Returns the response's JSON, from a ranking and the response's id.
     """
@@ -49,7 +43,7 @@ class RankRequest:
     pages: list[Page]
     request_pages: list[RequestPage]
     top_n: int | None
-    keep_ratio: float | None
+    options: dict[str, Any]
     sizes: Sizes | None
     write: Callable[[Ranking, str], dict[str, Any]]
 
@@ -63,7 +57,7 @@ def from_json(data: Any, slot: Slot, settings: ServerSettings) -> RankRequest:
         PageError: If a document is not a page.
     """
     request = read_request(data)
-    _check_query(request.query, settings)
+    _check_texts(request, settings)
     if len(request.documents) > settings.max_documents:
         message = f"{len(request.documents):,} documents are more than {settings.max_documents:,}"
         raise ApiError(422, "too_many_documents", message)
@@ -94,7 +88,7 @@ def from_json(data: Any, slot: Slot, settings: ServerSettings) -> RankRequest:
         return write_response(ranking, name, evidence=request.return_evidence, documents=documents)
 
     return RankRequest(
-        request.query, pages, request_pages, request.top_n, request.keep_ratio, request.sizes, write
+        request.query, pages, request_pages, request.top_n, request.options, request.sizes, write
     )
 
 
@@ -112,8 +106,16 @@ def from_form(
         raise ApiError(422, "invalid_request", "the form must have a PDF as its field file")
     if "query" not in fields:
         raise ApiError(422, "invalid_query", "the form must have a question as its field query")
-    query = read_query(fields["query"])
-    _check_query(query, settings)
+    request = read_request(
+        {
+            "query": fields["query"],
+            "documents": [],
+            "top_n": _number(int, "top_n", fields),
+            "keep_ratio": _number(float, "keep_ratio", fields),
+            "instruction": fields.get("instruction"),
+        }
+    )
+    _check_texts(request, settings)
     selection = fields.get("pages")
     file = pdf_file(files["file"], name="the PDF")
     try:
@@ -140,11 +142,11 @@ def from_form(
         return response
 
     return RankRequest(
-        query,
+        request.query,
         [Page(page) for page in request_pages],
         request_pages,
-        read_top_n(_number(int, "top_n", fields)),
-        read_keep_ratio(_number(float, "keep_ratio", fields)),
+        request.top_n,
+        request.options,
         None,
         write,
     )
@@ -157,10 +159,12 @@ def _number(parse: Callable[[str], Any], name: str, fields: Mapping[str, str]) -
         raise ApiError(422, "invalid_request", f"{name} must be a number") from error
 
 
-def _check_query(query: str, settings: ServerSettings) -> None:
-    if len(query) > settings.max_query_chars:
-        limit = f"at most {settings.max_query_chars:,} are allowed"
-        raise ApiError(422, "invalid_query", f"the query has {len(query):,} characters; {limit}")
+def _check_texts(request: WireRequest, settings: ServerSettings) -> None:
+    for name, code in (("query", "invalid_query"), ("instruction", "invalid_request")):
+        length = len(getattr(request, name) or "")
+        if length > settings.max_query_chars:
+            limit = f"at most {settings.max_query_chars:,} are allowed"
+            raise ApiError(422, code, f"the {name} has {length:,} characters; {limit}")
 
 
 def _origin(document: WireDocument, index: int, settings: ServerSettings) -> Origin:

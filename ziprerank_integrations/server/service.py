@@ -161,7 +161,7 @@ class Service:
         # While the session lasts, a PDF is opened once for all of its pages.
         with pdf.session():
             rank_request = await parse(slot, data)
-            reranker = self._with_keep_ratio(rank_request.keep_ratio)
+            reranker = self._with_options(rank_request.options)
             sizes = reranker.sizes
             if rank_request.sizes is not None and sizes is not None and rank_request.sizes != sizes:
                 # Resampled a second time, the pages would be ranked with slightly different scores.
@@ -184,14 +184,16 @@ class Service:
         self._recent.add(rank_request.request_pages)
         return rank_request.write(ranking, f"rerank-{uuid.uuid4().hex}")
 
-    def _with_keep_ratio(self, keep_ratio: float | None) -> ExtendedReranker:
-        if keep_ratio is None:
+    def _with_options(self, options: dict[str, Any]) -> ExtendedReranker:
+        if not options:
             return self._reranker
         try:
-            return extended(self._reranker.with_options(keep_ratio=keep_ratio))
+            return extended(self._reranker.with_options(**options))
         except TypeError as error:
-            message = f"the model {self._reranker.model} has no option keep_ratio"
+            message = f"the model {self._reranker.model} has no option {' or no option '.join(options)}"
             raise ApiError(422, "unsupported_option", message) from error
+        except ValueError as error:  # the values are in their ranges, so the checkpoint cannot use them
+            raise ApiError(422, "unsupported_option", str(error)) from error
 
     async def _prepare(self, pages: list[RequestPage], sizes: SizeRule | None) -> None:
         """Decode pages in parallel before their turn, so that the device does not wait for it."""

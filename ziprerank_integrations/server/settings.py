@@ -26,7 +26,8 @@ class ServerSettings:
         pdf_workers: Processes in which PDFs are opened and rendered.
         pdf_seconds: Seconds that opening a PDF or rendering one of its pages may take.
         pdf_memory: Bytes of memory that each of these processes may take (Linux only).
-        max_query_chars: The longest query, in characters. The model has its own limit in tokens.
+        max_query_chars: The longest query or instruction, in characters. The model has its own limit in
+            tokens.
         max_waiting: The most waiting requests, besides those being ranked; one more gets a 429.
         max_waiting_bytes: The most bytes that the bodies of all requests may have together.
         timeout: Seconds a request may take, from its first byte to its response; after that it gets a 504.

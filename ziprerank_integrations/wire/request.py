@@ -18,6 +18,10 @@ _MIN_SIDE, _MAX_SIDE = 1e-3, 1e6
 _MAX_PIXELS = 2**32
 
 
+OPTIONS = ("keep_ratio", "instruction")
+"""The options of a call that a request may set."""
+
+
 class WireError(ZipRerankError, ValueError):
     """JSON that is neither a valid request nor a valid response.
 
@@ -74,6 +78,7 @@ class WireRequest:
         return_evidence: Whether results report which visual tokens the model saw.
         keep_ratio: Share of visual tokens that stays; None uses the server's own.
         sizes: The size rule by which the client rendered pages; None if it rendered none.
+        instruction: What relevance means, for a pointwise model; None uses the server's own.
     """
 
     query: str
@@ -83,6 +88,13 @@ class WireRequest:
     return_evidence: bool = False
     keep_ratio: float | None = None
     sizes: Sizes | None = None
+    instruction: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of a call that the request sets."""
+        values = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in values.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON types."""
@@ -92,7 +104,7 @@ class WireRequest:
             "return_documents": self.return_documents,
             "return_evidence": self.return_evidence,
             **({} if self.top_n is None else {"top_n": self.top_n}),
-            **({} if self.keep_ratio is None else {"keep_ratio": self.keep_ratio}),
+            **self.options,
             **({} if self.sizes is None else {"sizes": write_sizes(self.sizes)}),
         }
 
@@ -130,6 +142,7 @@ def read_request(data: Any) -> WireRequest:
         return_documents=_flag(data, "return_documents"),
         return_evidence=_flag(data, "return_evidence"),
         keep_ratio=read_keep_ratio(data.get("keep_ratio")),
+        instruction=read_instruction(data.get("instruction")),
         sizes=read_sizes(data.get("sizes")),
     )
 
@@ -158,6 +171,19 @@ def read_keep_ratio(value: Any) -> float | None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 1:
         raise WireError("keep_ratio must be a number in (0, 1]")
     return float(value)
+
+
+def read_instruction(value: Any) -> str | None:
+    """Read an instruction; null means the server's own.
+
+    Raises:
+        WireError: If it is not a string, blank, or not encodable as UTF-8.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or not _encodable(value):
+        raise WireError("instruction must be a text that is not blank")
+    return value
 
 
 def read_query(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, cast
 
-from ziprerank_integrations.errors import CheckpointError
+from ziprerank_integrations.errors import CheckpointError, UnsupportedOptionError
 from ziprerank_integrations.options import CallOptions, Interaction
 
 if TYPE_CHECKING:
@@ -28,20 +28,23 @@ def check_options(config: CheckpointConfig, options: CallOptions, embedder: str 
         embedder: The engine's option ``embedder``.
 
     Raises:
-        ValueError: If it does not support one.
+        UnsupportedOptionError: If it does not support one.
+        ValueError: If one needs another.
     """
     pointwise = config.pointwise
     page_first = pointwise is not None and pointwise.order == "vision-first"
     if pointwise is None and options.instruction is not None:
-        raise ValueError("instruction needs a pointwise checkpoint; this one is listwise")
+        raise UnsupportedOptionError("instruction needs a pointwise checkpoint; this one is listwise")
     if pointwise is not None:
         for name in ("window", "stride"):
             if getattr(options, name) is not None:
-                raise ValueError(f"{name} needs a listwise checkpoint; this one scores each page alone")
+                raise UnsupportedOptionError(
+                    f"{name} needs a listwise checkpoint; this one scores each page alone"
+                )
     if embedder is not None and not page_first:
-        raise ValueError("embedder needs a pointwise checkpoint with order='vision-first'")
+        raise UnsupportedOptionError("embedder needs a pointwise checkpoint with order='vision-first'")
     if options.interaction is not None and page_first != (options.interaction in ("self", "embedder")):
-        raise ValueError(
+        raise UnsupportedOptionError(
             f"interaction={options.interaction!r} is not supported by this checkpoint: "
             + ("its pages come before the query" if page_first else "it selects tokens by the query")
         )

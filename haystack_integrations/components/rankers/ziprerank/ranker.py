@@ -23,6 +23,7 @@ from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocume
 from ziprerank_integrations.options import (
     Attention,
     CallOptions,
+    CascadeOptions,
     EngineOptions,
     Interaction,
     OnError,
@@ -35,18 +36,19 @@ _SECRETS = ("api_key", "token")
 _TYPES = {"api_key": Secret, "token": Secret, "device": ComponentDevice}
 
 _CALL = CallOptions()
+_CASCADE = CascadeOptions()
 _ENGINE = EngineOptions()
 
 
 @component
 class ZipRerankRanker:
-    """Ranks documents listwise by their page images, up to 20 in one forward pass of Qwen3-VL.
+    """Ranks documents by their page images: up to 20 in one forward pass of Qwen3-VL, or each alone.
 
     A document's page image is its ``blob`` (an image, or a PDF), the file that ``meta["file_path"]`` names if
     it is an image or a PDF with ``meta["page_number"]`` (from 1), base64 in ``content``, or else its
     ``content``, rendered as a page. Of documents with the same id, the one with the highest score is kept.
-    The returned documents are copies with new scores, which are relative: even a list of irrelevant documents
-    has a best one.
+    The returned documents are copies with new scores; see `Ranking.scale`. Those of a listwise model are
+    relative: even a list of irrelevant documents has a best one.
 
     Args:
         model: Hub id, local folder, or ``"tiny"`` for the small model that is bundled with the package.
@@ -71,6 +73,9 @@ class ZipRerankRanker:
         instruction: What relevance means, in the prompt of a pointwise checkpoint.
         scorer: How the checkpoint ranks.
         embedder: Model by which a page-first checkpoint prunes pages.
+        first_model: Model, usually pointwise, that ranks all pages before ``model`` ranks the best again.
+        first_scorer: How ``first_model`` ranks.
+        first_keep: How many of the first model's best pages ``model`` ranks again.
         device: The compute device; None is the best available.
         dtype: The dtype of the weights: ``"float32"``, ``"bfloat16"``, ``"float16"``.
         attention: The attention kernel.
@@ -113,7 +118,10 @@ class ZipRerankRanker:
         max_side: int | None = _CALL.max_side,
         instruction: str | None = _CALL.instruction,
         scorer: str | dict[str, Any] | None = _ENGINE.scorer,
-        embedder: str | None = _ENGINE.embedder,
+        embedder: str | os.PathLike[str] | None = _ENGINE.embedder,
+        first_model: str | os.PathLike[str] | None = _CASCADE.first_model,
+        first_scorer: str | dict[str, Any] | None = _CASCADE.first_scorer,
+        first_keep: int = _CASCADE.first_keep,
         device: ComponentDevice | None = None,
         dtype: str | None = _ENGINE.dtype,
         attention: Attention = _ENGINE.attention,
