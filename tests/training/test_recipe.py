@@ -9,12 +9,12 @@ import pytest
 
 from tests.training.data import recipe
 from ziprerank_integrations.cli import main
-from ziprerank_integrations.training.recipe import Recipe, RecipeError, load
+from ziprerank_integrations.training.recipe import ListwiseRecipe, RecipeError, load
 
 
 def test_the_defaults_are_the_papers_values() -> None:
     common = {"model": "m", "data": "d", "output": "o"}
-    one, two = Recipe(stage=1, **common), Recipe(stage=2, **common)  # type: ignore[arg-type]
+    one, two = ListwiseRecipe(stage=1, **common), ListwiseRecipe(stage=2, **common)  # type: ignore[arg-type]
     assert (one.epochs, one.effective_batch, one.warmup_steps, one.learning_rate) == (3, 32, 100, 3e-6)
     assert (two.epochs, two.effective_batch, two.warmup_steps) == (1, 16, 50)
     assert (one.rank_loss, one.rank_weight, two.rank_loss, two.rank_weight) == ("ranknet", 10, "soft", 1)

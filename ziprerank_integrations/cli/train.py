@@ -28,7 +28,13 @@ def stage2(config: _Config) -> None:
     _train(config, 2)
 
 
-def _train(config: Path, stage: int) -> None:
+@app.command()
+def pointwise(config: _Config) -> None:
+    """Train on single pages, relevant or not; the checkpoint scores each page alone."""
+    _train(config, "pointwise")
+
+
+def _train(config: Path, stage: int | str) -> None:
     for module in ("torch", "transformers"):
         require(module, "local", purpose="training")
     from ziprerank_integrations.training.recipe import load
