@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +146,3 @@ def test_dropout_does_not_change_the_selection(tmp_path: Path) -> None:
         adapted(samples=[samples[0]])
         assert model.model.language_model.training == training
     assert len(chosen) == 2 and torch.equal(*chosen)
-
-
-def test_the_keys_of_the_config_are_those_of_the_folder(tmp_path: Path) -> None:
-    folder = make(tmp_path, **OWN["exit and band"])
-    config = checkpoint_config.read(folder)
-    assert load(Qwen3VLForPointwise, config, torch.float32).config.text_config.num_hidden_layers == 4
-    assert json.loads((folder / "config.json").read_text())["text_config"]["num_hidden_layers"] == LAYERS

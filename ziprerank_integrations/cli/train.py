@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from ziprerank_integrations.checks import key_from_env
+from ziprerank_integrations.cli.probe import probe
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.training import distill as distillation
 
 app = typer.Typer(help="Finetune a checkpoint on your own documents (extra 'train').", no_args_is_help=True)
+app.command()(probe)
 
 _Config = Annotated[Path, typer.Option("--config", "-c", help="The recipe, a YAML file.")]
 
