@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.helpers import checkpoints
 from ziprerank_integrations.engine import checkpoint_config
 from ziprerank_integrations.engine.features import PageFeatures
-from ziprerank_integrations.training.decoder import Batch, build, evaluating, importance, states, strongest
+from ziprerank_integrations.training.decoder import Batch, build, evaluating, importance, states
 from ziprerank_integrations.training.pointwise_model import Qwen3VLForPointwise
 from ziprerank_integrations.training.tasks import load
 
@@ -91,12 +91,6 @@ def test_importance_is_the_attention_of_the_stock_layers(decoder: Any) -> None:
         decoder.config._attn_implementation = used
     assert torch.allclose(importance(decoder, sequences, 3), total, atol=1e-5)
     assert total.std() > 1e-3
-
-
-def test_the_strongest_stay_in_reading_order_and_the_earlier_of_equals() -> None:
-    values = torch.tensor([[0.1, 0.5, 0.5, 0.9, 0.5], [0.0, 0.0, 0.0, 0.0, 0.0]])
-    assert strongest(values, 0.6).tolist() == [[1, 2, 3], [0, 1, 2]]
-    assert strongest(values, 0.01).tolist() == [[3], [0]]
 
 
 def test_evaluating_restores_the_mode() -> None:

@@ -16,7 +16,8 @@ from ziprerank_integrations.engine.scorers.pointwise import PointwiseScorer
 from ziprerank_integrations.training import records
 from ziprerank_integrations.training.pairs import PairSamples
 from ziprerank_integrations.training.pointwise_model import Qwen3VLForPointwise
-from ziprerank_integrations.training.tasks import encoder, load
+from ziprerank_integrations.training.recipe import PointwiseRecipe
+from ziprerank_integrations.training.tasks import encoder, load, task
 
 LAYERS = 5
 VISION = {"order": "vision-first"}
@@ -63,6 +64,22 @@ def test_training_and_inference_compute_the_same_logits(tmp_path: Path, name: st
     wanted = engine_logits(folder, samples, 0) + engine_logits(folder, samples, 1)
     assert len(logits) == 10 and max(wanted) - min(wanted) > 1e-2
     assert logits == pytest.approx(wanted, abs=1e-4)
+
+
+def test_pages_pruned_by_an_embedder_have_the_engines_logits(tmp_path: Path) -> None:
+    folder = make(tmp_path / "model", **OWN["pruned, exit and band"], selection="embedder")
+    embedder = checkpoints.make(tmp_path / "embedder", layers=3, seed=11)
+    recipe = PointwiseRecipe(
+        model=str(folder), data=str(stage2_data(tmp_path, mixed=True)), output="o", embedder=str(embedder)
+    )
+    training = task(recipe, folder)
+    model, samples = training.model(torch.float32, torch.device("cpu")).eval(), training.samples()
+    out = model(samples=[samples[0]])
+    out["loss"].backward()  # the embedder runs in inference mode, the training does not
+    query, pages = samples.pages(0)
+    ranking = ZipReranker(folder, embedder=embedder).rerank(query, pages)
+    wanted = [item.logit for item in sorted(ranking, key=lambda item: item.index)]
+    assert out["logits"].tolist() == pytest.approx(wanted, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["exit and band", "pruned, exit and band"])

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from tests.engine.scorers.test_pointwise import Loop
 from tests.helpers import checkpoints
+from tests.helpers.pointwise_loop import Loop
 from tests.training.data import stage2_data
 from ziprerank_integrations.engine.checkpoint_config import read
 from ziprerank_integrations.training import records
@@ -20,8 +20,8 @@ from ziprerank_integrations.training.pairs import PairSamples
 from ziprerank_integrations.training.probe import Probe, probe, roc_auc, suggest
 from ziprerank_integrations.training.tasks import encoder
 
-LAYERS = 5  # that of Loop
-OWN = {"scorer": "pointwise", "order": "vision-first", "exit": 3, "band": [2, 3], "max_side": 128}
+LAYERS = 3
+OWN = {"scorer": "pointwise", "order": "vision-first", "exit": 2, "band": [2, 2], "max_side": 128}
 
 
 class Hidden(Loop):
@@ -29,8 +29,9 @@ class Hidden(Loop):
 
     def logit_and_states(self, query: str, image: Image.Image) -> tuple[float, torch.Tensor]:
         outputs: list[torch.Tensor] = []
-        layers = self.model.model.language_model.layers[: self.exit]
-        hooks = [layer.register_forward_hook(lambda *args: outputs.append(args[2][0])) for layer in layers]
+        hooks = [
+            layer.register_forward_hook(lambda *args: outputs.append(args[2][0])) for layer in self.layers
+        ]
         try:
             logit = self.logit(query, image)
         finally:

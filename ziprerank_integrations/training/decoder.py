@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ziprerank_integrations.engine.features import PageFeatures
-from ziprerank_integrations.engine.pruning import count
 from ziprerank_integrations.engine.qwen3vl import rotate
 
 
@@ -135,20 +134,6 @@ def importance(decoder: Any, batch: Batch, layers: int) -> Tensor:
                 if index < len(batch.deepstack):
                     hidden = hidden.index_add(1, visual, batch.deepstack[index].to(hidden.dtype))
     return total
-
-
-def strongest(values: Tensor, keep_ratio: float) -> Tensor:
-    """Return the indices of the largest values in ascending order; of equal values the earlier stays.
-
-    Args:
-        values: (B, N).
-        keep_ratio: Share of the N that stays, in (0, 1].
-
-    Returns:
-        (B, n), n by `pruning.count`.
-    """
-    order = values.sort(dim=1, descending=True, stable=True).indices
-    return order[:, : count(values.shape[1], keep_ratio)].sort(dim=1).values
 
 
 def _last_weights(layer: Any, hidden: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:

@@ -13,8 +13,9 @@ from transformers import Qwen3VLForConditionalGeneration
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.pruning import select_tokens
+from ziprerank_integrations.engine.selection import strongest
 from ziprerank_integrations.training import losses
-from ziprerank_integrations.training.decoder import Batch, build, importance, states, strongest
+from ziprerank_integrations.training.decoder import Batch, build, importance, states
 from ziprerank_integrations.training.model import encode
 from ziprerank_integrations.training.samples import Sample
 

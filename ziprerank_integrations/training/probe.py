@@ -26,7 +26,7 @@ from ziprerank_integrations.training.decoder import states
 from ziprerank_integrations.training.pairs import PairSamples
 from ziprerank_integrations.training.pointwise_model import Qwen3VLForPointwise
 from ziprerank_integrations.training.samples import Sample
-from ziprerank_integrations.training.tasks import encoder, load
+from ziprerank_integrations.training.tasks import encoder, folder, load
 
 MARGIN = 0.01
 """How much pairwise accuracy below the best an exit may have."""
@@ -105,9 +105,7 @@ def probe(
         RecordError: If the data are not valid.
         ValueError: If an option is out of its range.
     """
-    source = checkpoint_config.resolve(model)
-    if source is None:
-        source = checkpoint_config.download(model, revision=None, token=None, cache_dir=None)
+    source = folder(model)
     start = checkpoint_config.read(source)
     own = start.raw.get("ziprerank", {}) if start.scorer == "pointwise" else {}
     keys = {name: own[name] for name in ("instruction", "max_side") if name in own}

@@ -16,11 +16,10 @@ from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ziprerank_integrations.datafiles import claim
-from ziprerank_integrations.engine import checkpoint_config
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.training.recipe import Recipe, RecipeError
 from ziprerank_integrations.training.samples import EpochSampler, collate
-from ziprerank_integrations.training.tasks import task
+from ziprerank_integrations.training.tasks import folder, task
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +69,7 @@ def train(recipe: Recipe) -> Path:
     """
     require("accelerate", "train", purpose="training")
     set_seed(recipe.seed)  # LoRA's adapters are initialised before the Trainer sets the seed
-    source = checkpoint_config.resolve(recipe.model)
-    if source is None:
-        source = checkpoint_config.download(recipe.model, revision=None, token=None, cache_dir=None)
+    source = folder(recipe.model)
     current = task(recipe, source)
     output = Path(recipe.output)
     last = _claim(recipe, output)

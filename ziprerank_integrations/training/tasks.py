@@ -10,6 +10,11 @@ import torch
 from transformers import AutoTokenizer, Qwen3VLConfig
 
 from ziprerank_integrations.engine import checkpoint_config
+from ziprerank_integrations.engine.checkpoint import load_weights, no_progress
+from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
+from ziprerank_integrations.engine.embedder import Embedder
+from ziprerank_integrations.engine.page_store import identity
+from ziprerank_integrations.engine.scorers import check_embedder
 from ziprerank_integrations.engine.scorers.listwise import ListwiseScorer
 from ziprerank_integrations.engine.scorers.pointwise import PointwiseScorer
 from ziprerank_integrations.engine.tokenizer import TextEncoder
@@ -124,16 +129,26 @@ class PointwiseTask:
         self._answers = PointwiseScorer.answer_tokens(self._encoder, self._config)
         if scorer.answers is not None and self._answers != self._encoder.single_tokens(["yes", "no"]):
             raise CheckpointError(f"{source}: modules.json declares other answers than yes and no")
-        if (recipe.embedder is not None) != (scorer.keep_ratio < 1 and scorer.selection == "embedder"):
-            raise RecipeError(
-                f"{recipe.file}: embedder and selection: embedder with keep_ratio < 1 need each other"
+        selects = scorer.keep_ratio < 1 and scorer.order == "vision-first" and scorer.selection == "embedder"
+        if (recipe.embedder is not None) != selects:
+            needs = (
+                "selection: embedder needs an embedder" if selects else "embedder needs selection: embedder"
             )
+            raise RecipeError(f"{recipe.file}: {needs}{'' if selects else ' and keep_ratio below 1'}")
+        self._embedder: CheckpointConfig | None = None
+        if recipe.embedder is not None:
+            self._embedder = checkpoint_config.read(folder(recipe.embedder))
+            check_embedder(self._embedder, self._config)
 
     def model(self, dtype: torch.dtype, device: torch.device) -> Any:
         """Load the model. See `Task.model`."""
         recipe = self._recipe
         model = load(Qwen3VLForPointwise, self._config, dtype, recipe.attention)
-        model.prepare(self._config, self._answers, train_vision=recipe.train_vision)
+        importance = None
+        if self._embedder is not None:
+            weights = load_weights(self._embedder, str(device), None, "auto")
+            importance = Embedder(weights, identity(self._embedder.folder, weights.dtype)).importance
+        model.prepare(self._config, self._answers, embedder=importance, train_vision=recipe.train_vision)
         return model
 
     def samples(self) -> PairSamples:
@@ -149,24 +164,35 @@ class PointwiseTask:
         )
 
 
-def encoder(config: checkpoint_config.CheckpointConfig) -> TextEncoder:
+def folder(model: str) -> Path:
+    """Return the folder of a hub id, folder or ``tiny``; a hub model is downloaded if it is not cached.
+
+    Raises:
+        CheckpointError: If it is none of these, or cannot be downloaded.
+    """
+    local = checkpoint_config.resolve(model)
+    if local is not None:
+        return local
+    return checkpoint_config.download(model, revision=None, token=None, cache_dir=None)
+
+
+def encoder(config: CheckpointConfig) -> TextEncoder:
     """Load the tokenizer of a checkpoint."""
     tokenizer = AutoTokenizer.from_pretrained(config.folder, local_files_only=True)
     return TextEncoder(tokenizer, int(config.raw["image_token_id"]))
 
 
-def load(
-    model_class: Any, config: checkpoint_config.CheckpointConfig, dtype: torch.dtype, attention: str = "sdpa"
-) -> Any:
+def load(model_class: Any, config: CheckpointConfig, dtype: torch.dtype, attention: str = "sdpa") -> Any:
     """Load a model of a subclass of the stock one; of a pointwise checkpoint only the layers that run."""
     stock: Any = Qwen3VLConfig.from_pretrained(config.folder, local_files_only=True)
     if config.pointwise is not None:
         stock.text_config.num_hidden_layers = config.pointwise.layers
-    return model_class.from_pretrained(
-        config.folder,
-        config=stock,
-        dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        attn_implementation=attention,
-    )
+    with no_progress():
+        return model_class.from_pretrained(
+            config.folder,
+            config=stock,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            attn_implementation=attention,
+        )
