@@ -19,7 +19,8 @@ def test_the_commands_of_the_training_guide_run(tmp_path: Path) -> None:
     blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     (tmp_path / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     commands = "set -e\n" + "".join(block for block in blocks if not block.startswith("pip install"))
-    assert "ziprerank train stage2" in commands
+    for command in ("stage2", "probe", "pointwise"):
+        assert f"ziprerank train {command} " in commands
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-c", commands],
@@ -31,4 +32,6 @@ def test_the_commands_of_the_training_guide_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(r"^tiny: Recall@1 \d\.\d\d$", done.stdout, re.MULTILINE)
     assert re.search(r"^build/adapt/adapted: Recall@1 \d\.\d\d$", done.stdout, re.MULTILINE)
-    assert (tmp_path / "build/adapt/adapted/model.safetensors").exists()
+    assert re.search(r"^suggested: exit: \d, band: ", done.stdout, re.MULTILINE)
+    for name in ("adapted/model.safetensors", "pointwise/model.safetensors", "probe.png"):
+        assert (tmp_path / "build/adapt" / name).exists()

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import picture
 from tests.helpers import checkpoints
-from ziprerank_integrations import CheckpointError, ZipReranker
+from ziprerank_integrations import CheckpointError, Page, ZipReranker
 from ziprerank_integrations.engine.checkpoint_config import read as read_folder
 from ziprerank_integrations.engine.engine import Engine
 from ziprerank_integrations.engine.pointwise_config import INSTRUCTION, PointwiseConfig, read
@@ -51,6 +52,33 @@ def test_invalid_keys_are_refused(own: dict[str, Any], message: str, tmp_path: P
     folder = checkpoints.make(tmp_path, layers=6, ziprerank={"scorer": "pointwise", **own})
     with pytest.raises(CheckpointError, match=message):
         ZipReranker(folder)
+
+
+@pytest.mark.parametrize(
+    ("own", "scorer", "warnings"),
+    [
+        ({"scorer": "pointwise"}, {"scorer": "pointwise", "order": "vision-first"}, 1),
+        ({"scorer": "listwise"}, {"scorer": "pointwise", "order": "vision-first"}, 1),
+        (
+            {"scorer": "pointwise", "order": "vision-first"},
+            {"scorer": "pointwise", "order": "vision-first", "exit": 2},
+            0,
+        ),
+        ({"scorer": "pointwise", "order": "vision-first"}, None, 0),
+        ({"scorer": "listwise"}, "pointwise", 0),
+    ],
+)
+def test_the_page_first_on_other_weights_is_a_warning_of_each_load(
+    own: dict[str, Any], scorer: Any, warnings: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = checkpoints.make(tmp_path, ziprerank={"max_side": 64, **own})
+    page = Page.from_image(picture(0, (64, 64)))
+    with ZipReranker(folder, scorer=scorer) as reranker:
+        for _ in range(2):
+            reranker.rerank("question", [page])
+    message = f"{folder} was not trained with the page first; its scores mean little"
+    assert [record.getMessage() for record in caplog.records].count(message) == warnings
+    assert len(caplog.records) == warnings
 
 
 def test_pixels_are_those_of_the_published_models(tmp_path: Path) -> None:

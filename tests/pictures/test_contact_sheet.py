@@ -10,7 +10,6 @@ from PIL import Image
 
 from ziprerank_integrations import ZipReranker
 from ziprerank_integrations.errors import PageError
-from ziprerank_integrations.pages import fonts
 from ziprerank_integrations.pictures import contact_sheet
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking
 
@@ -188,19 +187,3 @@ def test_a_text_page_is_shown_as_the_model_saw_it(small: ZipReranker) -> None:
     # Five narrow cards: laid out for the card, the text would be cut, and warnings are errors here.
     assert contact_sheet.sheet(ranking, top=5).width <= 2400
     assert ranking.max_side == 512
-
-
-@pytest.mark.parametrize(
-    "text", ["a question " * 300, "wörd" * 400, "annual_report_" * 40 + ".pdf", "营业额" * 200]
-)
-def test_a_text_that_is_cut_ends_with_an_ellipsis(text: str) -> None:
-    lines = contact_sheet._wrap(text, 25, 300, 3)
-    assert len(lines) == 3 and lines[-1].endswith("…")
-    assert max(fonts.width(line, 25) for line in lines) <= 301
-    assert "".join(lines).replace(" ", "").startswith(text.replace(" ", "")[:20])
-
-
-def test_a_short_text_is_not_cut() -> None:
-    assert contact_sheet._wrap("two  words\n", 25, 300, 3) == ["two words"]
-    assert contact_sheet._wrap(" ", 25, 300, 3) == [""]
-    assert contact_sheet._wrap("a b", 25, 300, 1) == ["a b"]

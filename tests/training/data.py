@@ -25,11 +25,13 @@ def stage1_data(where: Path) -> Path:
     return path
 
 
-def stage2_data(where: Path) -> Path:
+def stage2_data(where: Path, *, mixed: bool = False) -> Path:
+    """Write four records of three pages, of one size or with ``mixed`` of several."""
     lines = []
     for number in range(4):
         for seed in range(3):
-            picture(10 * number + seed, (96, 96)).save(where / f"{number}-{seed}.png")
+            size = (96, 96 + 32 * (seed + number % 2 if mixed else 0))
+            picture(10 * number + seed, size).save(where / f"{number}-{seed}.png")
         pages: list[Any] = [f"{number}-{seed}.png" for seed in range(2)]
         pages.append({"image": f"{number}-2.png"})
         best = number % 3

@@ -65,7 +65,14 @@ def test_language_is_the_mean_cross_entropy() -> None:
     assert losses.language(logits, torch.tensor([0, 2])).item() == pytest.approx(wanted, rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["ranknet", "soft", "language"])
+def test_yes_no_is_the_mean_over_pages() -> None:
+    logits, labels = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([1.0, 0.0, 0.0])
+    wanted = (math.log1p(math.exp(-2)) + math.log1p(math.exp(-1)) + math.log1p(math.exp(0.5))) / 3
+    loss = losses.yes_no(logits.bfloat16(), labels)
+    assert loss.item() == pytest.approx(wanted, rel=1e-6) and loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize("loss", ["ranknet", "soft", "language", "yes_no"])
 def test_gradients(loss: str) -> None:
     torch.manual_seed(0)
     logits = torch.randn(5, dtype=torch.float64, requires_grad=True)
@@ -75,7 +82,9 @@ def test_gradients(loss: str) -> None:
         "ranknet": lambda x: losses.weighted_ranknet(x, ranks),
         "soft": lambda x: losses.soft_ranking(x, targets),
         "language": lambda x: losses.language(x[None].double(), torch.tensor([2])).double(),
+        "yes_no": lambda x: losses.yes_no(x, (ranks > 2).float()).double(),
     }
-    eps = 1e-3 if loss == "language" else 1e-6
-    tolerance = 1e-3 if loss == "language" else 1e-5
+    float32 = loss in ("language", "yes_no")
+    eps = 1e-3 if float32 else 1e-6
+    tolerance = 1e-3 if float32 else 1e-5
     assert torch.autograd.gradcheck(functions[loss], (logits,), eps=eps, atol=tolerance, rtol=tolerance)

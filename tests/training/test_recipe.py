@@ -9,15 +9,35 @@ import pytest
 
 from tests.training.data import recipe
 from ziprerank_integrations.cli import main
-from ziprerank_integrations.training.recipe import Recipe, RecipeError, load
+from ziprerank_integrations.training.recipe import ListwiseRecipe, PointwiseRecipe, RecipeError, load
 
 
 def test_the_defaults_are_the_papers_values() -> None:
     common = {"model": "m", "data": "d", "output": "o"}
-    one, two = Recipe(stage=1, **common), Recipe(stage=2, **common)  # type: ignore[arg-type]
+    one, two = ListwiseRecipe(stage=1, **common), ListwiseRecipe(stage=2, **common)  # type: ignore[arg-type]
     assert (one.epochs, one.effective_batch, one.warmup_steps, one.learning_rate) == (3, 32, 100, 3e-6)
     assert (two.epochs, two.effective_batch, two.warmup_steps) == (1, 16, 50)
     assert (one.rank_loss, one.rank_weight, two.rank_loss, two.rank_weight) == ("ranknet", 10, "soft", 1)
+
+
+def test_the_defaults_of_pointwise_training_are_the_papers_values() -> None:
+    recipe = PointwiseRecipe(model="m", data="d", output="o")
+    assert (recipe.epochs, recipe.learning_rate, recipe.warmup_steps) == (1, 1e-4, 0.03)
+    assert (recipe.hard_negatives, recipe.random_negatives) == (2, 2)
+    assert recipe.lora == {"r": 16, "alpha": 32, "dropout": 0.05}
+    # Four of four GPUs, or four times four on one.
+    assert (recipe.effective_batch, recipe.per_device_batch) == (16, 4)
+    with pytest.raises(RecipeError, match="stage=1"):
+        PointwiseRecipe(stage=1, model="m", data="d", output="o")
+
+
+def test_paths_start_from_the_folder_of_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    path = recipe(tmp_path, model="model", data="d.jsonl", embedder="model", lora=None)
+    loaded = load(path, "pointwise")
+    assert isinstance(loaded, PointwiseRecipe) and loaded.lora is None
+    assert loaded.model == loaded.embedder == str(tmp_path / "model")
+    assert loaded.data == str(tmp_path / "d.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,17 @@ def test_pages_by_path_pdf_and_parquet(tmp_path: Path, make_pdf: Callable[..., P
     assert example.pages[2].number == 2 and example.pages[2].image().width > 0
 
 
+def test_pointwise_records_need_no_ranking(tmp_path: Path) -> None:
+    row = {"query": "q", "pages": ["a.png", "b.png"], "answers": [1]}
+    [example] = read(write(tmp_path / "a.jsonl", row), "pointwise")
+    assert example.answers == (1,) and [Path(page.path or "").name for page in example.pages] == [
+        "a.png",
+        "b.png",
+    ]
+    with pytest.raises(RecordError, match="'ranking' is missing"):
+        read(tmp_path / "a.jsonl", 2)
+
+
 def test_a_table_of_passages(tmp_path: Path) -> None:
     pq.write_table(
         pa.table({"query": ["q"], "passages": [["x", "y"]], "ranking": [[1, 0]]}), tmp_path / "t.parquet"

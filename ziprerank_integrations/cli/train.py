@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from ziprerank_integrations.checks import key_from_env
+from ziprerank_integrations.cli.probe import probe
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.training import distill as distillation
 
 app = typer.Typer(help="Finetune a checkpoint on your own documents (extra 'train').", no_args_is_help=True)
+app.command()(probe)
 
 _Config = Annotated[Path, typer.Option("--config", "-c", help="The recipe, a YAML file.")]
 
@@ -28,7 +30,13 @@ def stage2(config: _Config) -> None:
     _train(config, 2)
 
 
-def _train(config: Path, stage: int) -> None:
+@app.command()
+def pointwise(config: _Config) -> None:
+    """Train on single pages, relevant or not; the checkpoint scores each page alone."""
+    _train(config, "pointwise")
+
+
+def _train(config: Path, stage: int | str) -> None:
     for module in ("torch", "transformers"):
         require(module, "local", purpose="training")
     from ziprerank_integrations.training.recipe import load

@@ -125,7 +125,7 @@ def _load(
     except Exception as error:  # transformers and tokenizers raise many kinds
         raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {one_line(error)[:300]}") from error
     try:
-        with _no_progress():
+        with no_progress():
             model_config: Any = Qwen3VLConfig.from_pretrained(folder, local_files_only=True)
             if config.pointwise is not None:  # layers above are not loaded
                 model_config.text_config.num_hidden_layers = config.pointwise.layers
@@ -195,7 +195,8 @@ def _weights(core: Any, tokenizer: Any, config: CheckpointConfig, kernel: Kernel
 
 
 @contextmanager
-def _no_progress() -> Iterator[None]:
+def no_progress() -> Iterator[None]:
+    """Hide transformers' progress bars and reports inside the block."""
     # transformers shows a progress bar for the weights on stderr, and a table of what does not fit, which
     # `load` reports in one line.
     from transformers.utils import logging

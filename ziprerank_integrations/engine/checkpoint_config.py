@@ -65,6 +65,13 @@ class CheckpointConfig:
     std: tuple[float, ...]
 
     @property
+    def untrained_order(self) -> bool:
+        """Whether only the option ``scorer`` puts the page first: the weights were not trained for it."""
+        own = self.raw.get("ziprerank") or {}
+        first = self.pointwise is not None and self.pointwise.order == "vision-first"
+        return first and own.get("order") != "vision-first"
+
+    @property
     def factor(self) -> int:
         """Side of a visual token in pixels."""
         return self.patch * self.merge

@@ -5,6 +5,7 @@ Importing this file imports no torch; the first call does.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ziprerank_integrations.engine.model_runner import ModelRunner
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class Engine:
@@ -155,6 +158,8 @@ class Engine:
         options = self.options
         if self._config is None:
             self._config = checkpoint_config.read(self._folder(options.model), options.scorer)
+        if self._config.untrained_order:
+            logger.warning("%s was not trained with the page first; its scores mean little", options.model)
         with gc_paused():
             checkpoint = load(self._config, options.device, options.dtype, options.attention)
         embedder = None if options.embedder is None else self._load_embedder(options.embedder, self._config)

@@ -16,7 +16,7 @@ Selection = Literal["self", "embedder"]
 INSTRUCTION = "Given a search query, retrieve relevant candidates that answer the query."
 """The default instruction of Qwen3-VL-Reranker."""
 
-_KEYS = (
+KEYS = (
     "scorer",
     "order",
     "exit",
@@ -27,6 +27,8 @@ _KEYS = (
     "max_side",
     "random_weights",
 )
+"""The keys; ``random_weights`` says that the weights were never trained."""
+
 _SELECTIONS = ("self", "embedder")
 
 
@@ -64,10 +66,10 @@ def read(own: Mapping[str, Any], layers: int, answers: tuple[int, int] | None = 
     Raises:
         ValueError: If a key is unknown or its value is not valid.
     """
-    unknown = sorted(set(own) - set(_KEYS))
+    unknown = sorted(set(own) - set(KEYS))
     if unknown:
         raise ValueError(
-            f"{unknown[0]!r} is not a key of a pointwise checkpoint; the keys are {', '.join(_KEYS)}"
+            f"{unknown[0]!r} is not a key of a pointwise checkpoint; the keys are {', '.join(KEYS)}"
         )
     order = own.get("order", "query-first")
     if order not in ("query-first", "vision-first"):

@@ -12,6 +12,7 @@ from ziprerank_integrations.errors import ZipRerankError
 from ziprerank_integrations.pages import fonts
 from ziprerank_integrations.pages.sizes import within
 from ziprerank_integrations.pictures.overlays import dim
+from ziprerank_integrations.pictures.style import BLUE, GREY, INK, LINE, PAPER, wrap, write
 from ziprerank_integrations.types import RankedPage, Ranking
 
 MAX_WIDTH = 2400
@@ -22,11 +23,6 @@ _WIDEST_CARD, _NARROWEST_SHEET = 620, 1000
 _TALLEST = 1.45  # an A4 page is 1.41 times as high as wide
 _TITLE, _RANK, _SMALL = 46, 40, 25
 
-_PAPER = (255, 255, 255)
-_INK = (28, 33, 40)
-_GREY = (104, 112, 122)
-_LINE = (203, 209, 216)
-_BLUE = (26, 82, 133)
 _MAX_SIDE = 1024  # where the ranking has none
 _ERROR = (250, 238, 236)
 _ERROR_INK = (140, 40, 30)
@@ -92,22 +88,22 @@ def sheet(ranking: Ranking, *, top: int = 5) -> Image.Image:
     card = min(_WIDEST_CARD, (MAX_WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) // columns)
     width = max(_NARROWEST_SHEET, 2 * _MARGIN + columns * card + (columns - 1) * _GAP)
 
-    title = _wrap(ranking.query, _TITLE, width - 2 * _MARGIN, 4)
-    note = _wrap(_note(ranking, shown), _SMALL, width - 2 * _MARGIN, 3)
-    head = _lines(title, _TITLE, width, _INK), _lines(note, _SMALL, width, _GREY)
+    title = wrap(ranking.query, _TITLE, width - 2 * _MARGIN, 4)
+    note = wrap(_note(ranking, shown), _SMALL, width - 2 * _MARGIN, 3)
+    head = _lines(title, _TITLE, width, INK), _lines(note, _SMALL, width, GREY)
 
     rows: list[Image.Image] = []
     best = shown[0].score if shown else 1.0
     for start in range(0, len(shown), columns):
         side = _MAX_SIDE if ranking.max_side is None else ranking.max_side
         cards = [_card(item, card, best, side) for item in shown[start : start + columns]]
-        row = Image.new("RGB", (width, max(image.height for image in cards) + _GAP), _PAPER)
+        row = Image.new("RGB", (width, max(image.height for image in cards) + _GAP), PAPER)
         for column, image in enumerate(cards):
             row.paste(image, (_MARGIN + column * (card + _GAP), 0))
         rows.append(row)
 
     parts = [*head, *rows]
-    whole = Image.new("RGB", (width, sum(part.height for part in parts) + 2 * _MARGIN), _PAPER)
+    whole = Image.new("RGB", (width, sum(part.height for part in parts) + 2 * _MARGIN), PAPER)
     y = _MARGIN
     for part in parts:
         whole.paste(part, (0, y))
@@ -135,22 +131,22 @@ def _card(item: RankedPage, width: int, best: float, max_side: int) -> Image.Ima
     # Narrow cards of a long sheet have smaller type.
     small, large = (_SMALL, _RANK) if width >= 280 else (max(13, width // 12), max(20, width // 8))
     page = _page(item, width, max_side)
-    names = [*_wrap(_name(item), small, width, 2), _detail(item)]
+    names = [*wrap(_name(item), small, width, 2), _detail(item)]
     step = round(small * 1.4)
     top = large + 2 * _PAD + 6 + step * len(names) + _PAD
-    card = Image.new("RGB", (width, top + page.height), _PAPER)
+    card = Image.new("RGB", (width, top + page.height), PAPER)
     draw = ImageDraw.Draw(card)
     score = "no score" if item.error is not None else f"score {score_text(item.score)}"
-    _write(draw, (0, large), str(item.rank), large, _BLUE)
-    _write(draw, (width - fonts.width(score, small), large), score, small, _INK)
+    write(draw, (0, large), str(item.rank), large, BLUE)
+    write(draw, (width - fonts.width(score, small), large), score, small, INK)
     y = large + _PAD
-    draw.rectangle((0, y, width - 1, y + 5), fill=_LINE)
+    draw.rectangle((0, y, width - 1, y + 5), fill=LINE)
     if item.error is None:
-        draw.rectangle((0, y, max(1, round((width - 1) * min(1.0, item.score / best))), y + 5), fill=_BLUE)
+        draw.rectangle((0, y, max(1, round((width - 1) * min(1.0, item.score / best))), y + 5), fill=BLUE)
     y += 6 + _PAD
     for number, name in enumerate(names):
         y += step
-        _write(draw, (0, y - small * 0.3), name, small, _GREY if number == len(names) - 1 else _INK)
+        write(draw, (0, y - small * 0.3), name, small, GREY if number == len(names) - 1 else INK)
     card.paste(page, ((width - page.width) // 2, top))
     return card
 
@@ -183,7 +179,7 @@ def _page(item: RankedPage, width: int, max_side: int) -> Image.Image:
         return _placeholder("cannot be rendered", str(error), width)
     if item.evidence is not None:
         image = dim(image, item.evidence)
-    framed = Image.new("RGB", (image.width + 2, image.height + 2), _LINE)
+    framed = Image.new("RGB", (image.width + 2, image.height + 2), LINE)
     framed.paste(image, (1, 1))
     return framed
 
@@ -191,47 +187,20 @@ def _page(item: RankedPage, width: int, max_side: int) -> Image.Image:
 def _placeholder(title: str, reason: str, width: int) -> Image.Image:
     box = Image.new("RGB", (width, round(width * 1.2)), _ERROR)
     draw = ImageDraw.Draw(box)
-    draw.rectangle((0, 0, box.width - 1, box.height - 1), outline=_LINE)
+    draw.rectangle((0, 0, box.width - 1, box.height - 1), outline=LINE)
     size = max(13, min(_SMALL, width // 14))
     inset = width // 14
     room = max(1, int((box.height - 2 * inset) / (size * 1.4)) - 1)
-    for number, line in enumerate([title, *_wrap(reason, size, width - 2 * inset, room)]):
-        ink = _ERROR_INK if number == 0 else _INK
-        _write(draw, (inset, inset + size + number * size * 1.4), line, size, ink)
+    for number, line in enumerate([title, *wrap(reason, size, width - 2 * inset, room)]):
+        ink = _ERROR_INK if number == 0 else INK
+        write(draw, (inset, inset + size + number * size * 1.4), line, size, ink)
     return box
 
 
 def _lines(lines: Sequence[str], size: int, width: int, ink: tuple[int, int, int]) -> Image.Image:
     step = round(size * 1.35)
-    part = Image.new("RGB", (width, step * len(lines) + size // 2), _PAPER)
+    part = Image.new("RGB", (width, step * len(lines) + size // 2), PAPER)
     draw = ImageDraw.Draw(part)
     for number, line in enumerate(lines):
-        _write(draw, (_MARGIN, number * step + size), line, size, ink)
+        write(draw, (_MARGIN, number * step + size), line, size, ink)
     return part
-
-
-def _write(
-    draw: ImageDraw.ImageDraw, left: tuple[float, float], text: str, size: int, ink: tuple[int, int, int]
-) -> None:
-    """Write one line; ``left`` is the left end of its baseline. Each character is in a font that has it."""
-    x, y = left
-    for font, part in fonts.runs(_clean(text), size):
-        draw.text((x, y), part, font=font, fill=ink, anchor="ls")
-        x += font.getlength(part)
-
-
-def _clean(text: str) -> str:
-    """Return a text as one printable line: names and queries may have line ends and control characters."""
-    line = " ".join(text.split()) if text.strip() else text
-    return "".join(character if character.isprintable() else "\ufffd" for character in line)
-
-
-def _wrap(text: str, size: int, width: float, most: int) -> list[str]:
-    """Break text into 1 to ``most`` lines of ``width`` pixels; a text that is cut ends with an ellipsis."""
-    lines = fonts.wrap(_clean(text), size, width, most + 1)
-    if len(lines) <= most:
-        return lines or [""]
-    last = lines[most - 1]
-    while last and fonts.width(last + "…", size) > width:
-        last = last[:-1]
-    return [*lines[: most - 1], last + "…"]

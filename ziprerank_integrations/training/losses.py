@@ -1,4 +1,7 @@
-"""The losses of ZipRerank's training (arXiv 2605.11864), on the letters' logits and the ranking's text."""
+"""The losses.
+
+ZipRerank (arXiv 2605.11864) has two, on the letters' logits and the ranking's text; pointwise training one.
+"""
 
 from __future__ import annotations
 
@@ -73,3 +76,16 @@ def language(logits: Tensor, ids: Tensor) -> Tensor:
         A scalar, the mean over the tokens.
     """
     return F.cross_entropy(logits.float(), ids)
+
+
+def yes_no(logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute the binary cross-entropy of the relevance of single pages.
+
+    Args:
+        logits: (n,) the logits of "yes" minus those of "no".
+        labels: (n,) 1 for a relevant page, else 0.
+
+    Returns:
+        A float32 scalar, the mean over the pages.
+    """
+    return F.binary_cross_entropy_with_logits(logits.float(), labels.float())

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from transformers import Qwen3VLForConditionalGeneration
 
-from ziprerank_integrations.engine.attention import Kernel
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.preprocess import patches
@@ -18,6 +17,25 @@ from ziprerank_integrations.engine.sequence import Tokens, build
 from ziprerank_integrations.engine.tokenizer import EncodedPrompt
 from ziprerank_integrations.training import losses
 from ziprerank_integrations.training.samples import Sample
+
+
+def encode(visual: Any, images: Tensor, config: CheckpointConfig, train: bool) -> list[PageFeatures]:
+    """Return the features of pages of one size.
+
+    Args:
+        visual: transformers' ``Qwen3VLVisionModel``.
+        images: (B, H, W, 3) uint8, on its device.
+        config: The checkpoint's configuration.
+        train: Whether gradients flow into the vision tower.
+    """
+    rows, columns = (side // config.patch for side in images.shape[1:3])
+    with torch.set_grad_enabled(train):
+        merged, levels = VisionTower(visual, "sdpa")(patches(images, config), rows, columns)
+    grid = rows // config.merge, columns // config.merge
+    return [
+        PageFeatures(page, tuple(level[index] for level in levels), *grid)
+        for index, page in enumerate(merged)
+    ]
 
 
 class Qwen3VLForRanking(Qwen3VLForConditionalGeneration):  # type: ignore[no-untyped-call]
@@ -81,7 +99,9 @@ class Qwen3VLForRanking(Qwen3VLForConditionalGeneration):  # type: ignore[no-unt
     def _step(self, sample: Sample) -> dict[str, Tensor]:
         device = self.model.language_model.embed_tokens.weight.device
         ids: Tensor = sample["ids"].to(device)
-        pages = self._pages([image.to(device) for image in sample["pixels"]])
+        images = [image.to(device)[None] for image in sample["pixels"]]
+        train = self._train_vision and torch.is_grad_enabled()
+        pages = [page for image in images for page in encode(self.model.visual, image, self._config, train)]
         tokens = self._tokens(ids, sample, pages)
         length, response = len(tokens.embeddings), int(sample["response"])
         mask = torch.zeros(1, length, dtype=torch.bool, device=device)
@@ -108,20 +128,6 @@ class Qwen3VLForRanking(Qwen3VLForConditionalGeneration):  # type: ignore[no-unt
             "language_loss": losses.language(logits, ids[-response:]),
             "logits": letters.detach(),
         }
-
-    def _pages(self, images: list[Tensor]) -> list[PageFeatures]:
-        kernel: Kernel = "sdpa"
-        tower = VisionTower(self.model.visual, kernel)
-        patch, merge = self._config.patch, self._config.merge
-        features = []
-        for image in images:
-            rows, columns = image.shape[0] // patch, image.shape[1] // patch
-            with torch.set_grad_enabled(self._train_vision and torch.is_grad_enabled()):
-                merged, levels = tower(patches(image[None], self._config), rows, columns)
-            features.append(
-                PageFeatures(merged[0], tuple(level[0] for level in levels), rows // merge, columns // merge)
-            )
-        return features
 
     def _tokens(self, ids: Tensor, sample: Sample, pages: list[PageFeatures]) -> Tokens:
         encoded = EncodedPrompt(ids.tolist(), sample["images"], sample["query"])

@@ -39,7 +39,7 @@ class Example:
     answers: tuple[int, ...] = ()
 
 
-def read(path: str | Path, stage: int, root: str | Path | None = None) -> list[Example]:
+def read(path: str | Path, stage: int | str, root: str | Path | None = None) -> list[Example]:
     """Read training data.
 
     Stage 1: passages. One object per line, either ``{"query", "passages": [str], "ranking": [int]}`` with
@@ -51,9 +51,11 @@ def read(path: str | Path, stage: int, root: str | Path | None = None) -> list[E
     ``{"parquet": path, "row": number from 0}`` for a table with the page's bytes in the column
     ``image_binary``, such as MMDocIR's.
 
+    Pointwise: the same as stage 2; ``ranking`` is not needed.
+
     Args:
         path: A JSONL file, or a folder or parquet file that ``datasets`` can load.
-        stage: 1 or 2.
+        stage: 1, 2 or ``pointwise``.
         root: Folder that relative paths in the data start from; None is the folder of ``path``.
 
     Raises:
@@ -65,7 +67,7 @@ def read(path: str | Path, stage: int, root: str | Path | None = None) -> list[E
     examples = []
     for number, row in _rows(source):
         try:
-            examples.append(_passages(row) if stage == 1 else _pages(row, base))
+            examples.append(_passages(row) if stage == 1 else _pages(row, base, ranked=stage == 2))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise RecordError(f"{source}, line {number}: {datafiles.reason(error)}") from error
     if not examples:
@@ -113,9 +115,10 @@ def _zephyr(prompt: str) -> tuple[list[str], str]:
     return texts, after.strip().partition("\n")[0].strip().removesuffix(".")
 
 
-def _pages(row: Mapping[str, Any], base: Path) -> Example:
+def _pages(row: Mapping[str, Any], base: Path, *, ranked: bool) -> Example:
     pages = [page(reference, base) for reference in row["pages"]]
-    return _example(row["query"], pages, row["ranking"], row.get("answers", ()))
+    ranking = row["ranking"] if ranked else row.get("ranking", ())
+    return _example(row["query"], pages, ranking, row.get("answers", ()))
 
 
 def page(reference: str | Mapping[str, Any], base: Path) -> Page:

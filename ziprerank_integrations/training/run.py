@@ -12,18 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, Trainer, TrainingArguments, set_seed
+from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ziprerank_integrations.datafiles import claim
-from ziprerank_integrations.engine import checkpoint_config
-from ziprerank_integrations.engine.scorers.listwise import ListwiseScorer
-from ziprerank_integrations.engine.tokenizer import TextEncoder
-from ziprerank_integrations.errors import CheckpointError, require
-from ziprerank_integrations.training import records
-from ziprerank_integrations.training.model import Qwen3VLForRanking
+from ziprerank_integrations.errors import require
 from ziprerank_integrations.training.recipe import Recipe, RecipeError
-from ziprerank_integrations.training.samples import EpochSampler, Samples, collate
+from ziprerank_integrations.training.samples import EpochSampler, collate
+from ziprerank_integrations.training.tasks import folder, task
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +32,7 @@ _COPIED = (
 
 
 class RankTrainer(Trainer):
-    """The Trainer with samples by epoch and separate logging of the two losses."""
+    """The Trainer with samples by epoch, and with logging of the loss's parts if it has several."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         return EpochSampler(len(self.train_dataset), self.args.seed)  # type: ignore[arg-type]
@@ -44,13 +40,13 @@ class RankTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Compute the loss; see `Qwen3VLForRanking.forward`."""
+        """Compute the loss; see the forward of the models."""
         out = model(**inputs)
-        self._parts = {name: float(out[name].detach()) for name in ("rank_loss", "language_loss")}
+        self._parts = {name: float(value.detach()) for name, value in out.items() if name.endswith("_loss")}
         return (out["loss"], out) if return_outputs else out["loss"]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log, with the two parts of the latest step's loss."""
+        """Log, with the parts of the latest step's loss."""
         parts: dict[str, float] = getattr(self, "_parts", {})
         super().log({**logs, **parts} if "loss" in logs else logs, *args, **kwargs)
 
@@ -65,22 +61,16 @@ def train(recipe: Recipe) -> Path:
         ``recipe.output``.
 
     Raises:
-        CheckpointError: If the model cannot be loaded.
-        RecipeError: If the output contains checkpoints of another recipe or of other data.
+        CheckpointError: If the model cannot be loaded or trained in this way.
+        RecipeError: If the recipe does not fit the checkpoint, or the output contains checkpoints of another
+            recipe or of other data.
         RecordError: If the data are not valid for the stage.
         MissingDependencyError: If accelerate, or for LoRA peft, is not installed.
     """
     require("accelerate", "train", purpose="training")
     set_seed(recipe.seed)  # LoRA's adapters are initialised before the Trainer sets the seed
-    source = checkpoint_config.resolve(recipe.model)
-    if source is None:
-        source = checkpoint_config.download(recipe.model, revision=None, token=None, cache_dir=None)
-    config = checkpoint_config.read(source)
-    if config.scorer != "listwise":
-        raise CheckpointError(
-            f"{recipe.model}: only listwise checkpoints can be trained, not {config.scorer}"
-        )
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    source = folder(recipe.model)
+    current = task(recipe, source)
     output = Path(recipe.output)
     last = _claim(recipe, output)
     arguments = _arguments(recipe, output)
@@ -90,40 +80,15 @@ def train(recipe: Recipe) -> Path:
     dtype = recipe.dtype
     if dtype is None:
         dtype = "bfloat16" if on_gpu and recipe.lora is not None else "float32"
-    model: Any = Qwen3VLForRanking.from_pretrained(
-        source,
-        dtype=getattr(torch, dtype),
-        use_safetensors=True,
-        local_files_only=True,
-        attn_implementation=recipe.attention,
-    )
-    encoder = TextEncoder(tokenizer, int(model.config.image_token_id))
-    model.prepare(
-        config,
-        ListwiseScorer.answer_tokens(encoder, config),
-        interaction=recipe.interaction,
-        rank_loss=recipe.rank_loss,
-        rank_weight=recipe.rank_weight,
-        language_weight=recipe.language_weight,
-        train_vision=recipe.train_vision,
-    )
+    model = current.model(getattr(torch, dtype), arguments.device)
     if recipe.lora is not None:
         model = _with_lora(model, recipe)
-    samples = Samples(
-        records.read(recipe.data, recipe.stage, recipe.data_root),
-        encoder,
-        config,
-        keep_ratios=recipe.keep_ratios,
-        shuffle=recipe.shuffle,
-        gamma=recipe.gamma,
-        seed=recipe.seed,
-        max_side=recipe.max_side,
-    )
+    samples = current.samples()
     trainer = RankTrainer(model=model, args=arguments, train_dataset=samples, data_collator=collate)
     if last is not None:
         logger.warning("resuming from %s", last)
     trainer.train(resume_from_checkpoint=last)
-    _save(trainer, source, output, recipe)
+    _save(trainer, source, output, recipe, current.keys)
     return output
 
 
@@ -133,7 +98,7 @@ def _claim(recipe: Recipe, output: Path) -> str | None:
     last: str | None = get_last_checkpoint(str(output)) if recipe.resume else None  # type: ignore[no-untyped-call]
     data = Path(recipe.data)
     settings = {
-        "recipe": {name: value for name, value in vars(recipe).items() if name not in ("resume", "output")},
+        "recipe": recipe.settings,
         "data": hashlib.sha256(data.read_bytes()).hexdigest() if data.is_file() else None,
     }
     if claim(output / "recipe.json", settings, overwrite=last is None):
@@ -146,8 +111,10 @@ def _claim(recipe: Recipe, output: Path) -> str | None:
 def _arguments(recipe: Recipe, output: Path) -> TrainingArguments:
     overrides = dict(recipe.trainer)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    batch = int(overrides.pop("per_device_train_batch_size", 1))
-    steps = max(1, round((recipe.effective_batch or 1) / (batch * processes)))
+    wanted = recipe.effective_batch or 1
+    usual = max(1, min(recipe.per_device_batch, wanted // processes))
+    batch = int(overrides.pop("per_device_train_batch_size", usual))
+    steps = max(1, round(wanted / (batch * processes)))
     defaults: dict[str, Any] = {
         "output_dir": str(output),
         "per_device_train_batch_size": batch,
@@ -183,7 +150,7 @@ def _with_lora(model: Any, recipe: Recipe) -> Any:
     return adapted
 
 
-def _save(trainer: Trainer, source: Path, output: Path, recipe: Recipe) -> None:
+def _save(trainer: Trainer, source: Path, output: Path, recipe: Recipe, keys: dict[str, Any]) -> None:
     """Write the trained weights, with LoRA merged, and the other files of the original checkpoint."""
     if recipe.lora is not None:
         state: dict[str, Tensor] | None = None
@@ -200,11 +167,5 @@ def _save(trainer: Trainer, source: Path, output: Path, recipe: Recipe) -> None:
     original = json.loads((source / "config.json").read_text(encoding="utf-8"))
     config = json.loads((output / "config.json").read_text(encoding="utf-8"))
     config["architectures"] = original.get("architectures", ["Qwen3VLForConditionalGeneration"])
-    settings = dict(original.get("ziprerank", {}))
-    settings.pop("random_weights", None)
-    settings.setdefault("scorer", "listwise")
-    settings.setdefault("max_side", 1024)
-    if recipe.max_side is not None:
-        settings["max_side"] = recipe.max_side
-    config["ziprerank"] = settings
+    config["ziprerank"] = keys
     (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
