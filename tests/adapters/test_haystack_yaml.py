@@ -42,7 +42,7 @@ VALUES: dict[str, Any] = {
     "first_model": ["tiny", ROOT / "ziprerank_integrations" / "checkpoints" / "tiny"],
     "first_scorer": ["listwise", {"scorer": "pointwise", "order": "vision-first", "exit": 2}],
     "first_keep": [1, 50],
-    "embedder": ["owner/embedder", Path("/models/embedder")],
+    "embedder": ["owner/embedder", ROOT / "ziprerank_integrations" / "checkpoints" / "tiny"],
     "dtype": ["float32", "bfloat16"],
     "attention": ["eager", "sdpa"],
     "revision": ["main"],
