@@ -17,7 +17,7 @@ from tests.training.data import stage2_data
 from ziprerank_integrations.engine.checkpoint_config import read
 from ziprerank_integrations.training import records
 from ziprerank_integrations.training.pairs import PairSamples
-from ziprerank_integrations.training.probe import Probe, probe, roc_auc, suggest
+from ziprerank_integrations.training.probe import Probe, probe, roc_auc, suggest, wins
 from ziprerank_integrations.training.tasks import encoder
 
 LAYERS = 3
@@ -93,6 +93,11 @@ def test_exit_and_band_follow_the_rule() -> None:
     assert suggest(accuracy, cosine) == (4, (3, 4))
     assert suggest([0.5, 0.9], [1.0, 1.0]) == (2, (1, 2))
     assert suggest([0.9, 0.5], [0.5, 0.4]) == (1, (1, 1))
+
+
+def test_a_tie_is_half_a_win() -> None:
+    negatives = torch.tensor([[1.0, 1.0], [3.0, 2.0]])
+    assert wins(torch.tensor([1.0, 2.0]), negatives).tolist() == [[0.5, 1.0], [0.0, 0.5]]
 
 
 def test_roc_auc_counts_ties_half() -> None:

@@ -121,4 +121,4 @@ class Qwen3VLForPointwise(Qwen3VLForConditionalGeneration):  # type: ignore[no-u
             unpruned = build(head, tail, marks, pages)
             return strongest(importance(self.model.language_model, unpruned, self._scorer.layers), ratio)
         assert self._embedder is not None
-        return strongest(self._embedder(images).clone(), ratio)
+        return strongest(self._embedder(images), ratio)

@@ -128,8 +128,7 @@ def probe(
     for key in tqdm(range(len(samples)), desc="probing", disable=not sys.stderr.isatty()):
         sample = samples[key]
         by_page, hidden = _layers(loaded, sample)
-        positive, negative = by_page[:1], by_page[1:]
-        orders.append((positive > negative).float() + (positive == negative).float() / 2)
+        orders.append(wins(by_page[0], by_page[1:]))
         cosines.append(
             torch.stack([F.cosine_similarity(hidden[0], other, dim=-1).mean(-1) for other in hidden[1:]])
         )
@@ -156,6 +155,11 @@ def _layers(model: Qwen3VLForPointwise, sample: Sample) -> tuple[Tensor, list[Te
         for row, index in enumerate(indices):
             logits[index], hidden[index] = lens[row], segments[row].float().cpu()
     return torch.stack(logits), hidden
+
+
+def wins(positive: Tensor, negatives: Tensor) -> Tensor:
+    """Return (n, layers): 1 where the positive, (layers,), is larger than a negative, ½ where equal."""
+    return (positive > negatives).float() + (positive == negatives).float() / 2
 
 
 def roc_auc(positives: Tensor, negatives: Tensor) -> float:
