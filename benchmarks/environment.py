@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Sequence
@@ -44,3 +45,11 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def write(results: dict[str, Any], tables: str, path: Path | None) -> None:
+    """Print the tables, and write the results to a JSON file and the tables beside it."""
+    sys.stdout.write(tables)
+    if path is not None:
+        path.write_text(json.dumps(results, indent=1) + "\n")
+        path.with_suffix(".md").write_text(tables)
