@@ -1,4 +1,4 @@
-"""The FLOPs of a forward pass, computed from the model's dimensions: matrix products only, two operations each."""
+"""FLOPs computed from the model's dimensions: matrix products only, two operations each."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.pointwise_costs import Lengths, counted, modes
 from benchmarks.presets import PRESETS, BenchmarkModel, Preset, build
 from benchmarks.stock_pointwise import StockPointwise
+from benchmarks.synthetic import POINTWISE_QUERY
 from benchmarks.timing import Variant, cpu_clock, interleave
 from ziprerank_integrations import Page
 from ziprerank_integrations.engine.checkpoint import pick_device
 from ziprerank_integrations.engine.pointwise_config import INSTRUCTION
 from ziprerank_integrations.engine.prompts import pointwise
 
-QUERY = "What was the total cost of the ferry in the first quarter in 2003?"  # 24 tokens with what follows it
 CALLS = 5  # warm calls that are timed together
 
 
@@ -50,15 +50,15 @@ def measure(model: BenchmarkModel, preset: Preset, pages: int, repeats: int) -> 
     stock = StockPointwise(model, preset.max_side)
     images = synthetic.images(synthetic.pdf(pages), preset.max_side)
     candidates = [Page.from_image(image) for image in images]
-    inputs = [stock.inputs(QUERY, image) for image in images]
+    inputs = [stock.inputs(POINTWISE_QUERY, image) for image in images]
     variants = {"dense": Variant(partial(_each, stock.logit, inputs), times=1 / pages)}
     results: dict[str, Any] = {}
     for name, mode in modes(preset).items():
         engine = LoadedEngine(model.pointwise(mode.own))
-        logits = {item.index: item.logit for item in engine.rerank(QUERY, candidates)}
+        logits = {item.index: item.logit for item in engine.rerank(POINTWISE_QUERY, candidates)}
         results[name] = {
             "difference": max(
-                abs((logits[index] or 0.0) - stock.reference(QUERY, image, mode))
+                abs((logits[index] or 0.0) - stock.reference(POINTWISE_QUERY, image, mode))
                 for index, image in enumerate(images)
             ),
             "mib_per_page": engine.runner.cache.nbytes / pages / 2**20,
@@ -72,7 +72,8 @@ def measure(model: BenchmarkModel, preset: Preset, pages: int, repeats: int) -> 
             partial(engine.prepare, candidates), engine.clear_cache, times=1 / pages
         )
         variants[f"{name}, warm"] = Variant(
-            partial(_each, partial(engine.rerank, pages=candidates), [QUERY] * CALLS), times=1 / pages / CALLS
+            partial(_each, partial(engine.rerank, pages=candidates), [POINTWISE_QUERY] * CALLS),
+            times=1 / pages / CALLS,
         )
     timings = interleave(variants, repeats, device, clock=cpu_clock(device))
     for name, result in results.items():
@@ -140,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _lengths(model: BenchmarkModel, page: int) -> Lengths:
     """Return the lengths of the prompt that is measured."""
     parts = model.checkpoint.text.parts
-    first, second = (pointwise(QUERY, INSTRUCTION, page_first=page_first) for page_first in (True, False))
+    first, second = (
+        pointwise(POINTWISE_QUERY, INSTRUCTION, page_first=page_first) for page_first in (True, False)
+    )
     return replace(
         Lengths(),
         head=len(parts(first.head)),

@@ -73,7 +73,7 @@ def dense(preset: Preset, lengths: Lengths) -> float:
     return flops.vision(preset, lengths.page) + flops.language(preset, lengths.total, last_only=False)
 
 
-def warm(preset: Preset, mode: Mode, lengths: Lengths, pages: int = 20) -> float:
+def warm(preset: Preset, mode: Mode, lengths: Lengths, pages: float = 20) -> float:
     """Return the FLOPs of a page whose state is cached.
 
     Args:

@@ -35,8 +35,8 @@ class Variant:
     Attributes:
         run: Does the work.
         before: Called before each run, not timed (to empty a cache, for example).
-        times: Multiplies the time: below 1 to get the time of a part of the work, above 1 where the work is done
-            once, because repeating it would not make it faster.
+        times: Multiplies the time: above 1 where the work is done once, because repeating it would not make
+            it faster; below 1 for the time of a part of the work.
     """
 
     run: Callable[[], object]
