@@ -102,7 +102,10 @@ def measure(model: BenchmarkModel, preset: Preset, pages: int, repeats: int) -> 
     alone = LoadedEngine(model.pointwise(modes(preset)["+ band"].own))
     for engine in (listwise, alone):
         engine.prepare(candidates)
-    rerankers = {"windows": listwise, "cascade": Cascade(alone, listwise, keep=WINDOW)}
+    rerankers: dict[str, LoadedEngine | Cascade] = {
+        "windows": listwise,
+        "cascade": Cascade(alone, listwise, keep=WINDOW),
+    }
     passes: dict[str, int] = {}
 
     def rank(way: str) -> None:
@@ -145,7 +148,7 @@ def render(results: dict[str, Any]) -> str:
             )
     lines += [
         "",
-        f"| pages | measured, warm, {results['measured_preset']} | forward passes | times as fast | counted |",
+        f"| pages | measured, warm, {results['measured_preset']} | forward passes | ratio | counted |",
         "|--:|---|--:|--:|--:|",
     ]
     for pages, result in results["measured"].items():

@@ -12,7 +12,7 @@ _WORDS = (
     "revenue cost quarter report ferry harbour energy table figure total growth staff risk market".split()
 )
 
-POINTWISE_QUERY = "What was the total cost of the ferry in the first quarter in 2003?"
+POINTWISE_QUERY = "What was the total cost of the ferry in the first quarter?"
 """A query of 24 tokens in a pointwise prompt with the page first, with all text after the page."""
 
 
