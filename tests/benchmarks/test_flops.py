@@ -70,7 +70,7 @@ def test_the_engine_computes_what_is_counted(name: str, model: BenchmarkModel) -
     mode = MODES[name]
     images = synthetic.images(synthetic.pdf(PAGES), SMALL.max_side)
     pages = [Page.from_image(image) for image in images]
-    engine = LoadedEngine(model.pointwise(mode.own | {"exit": mode.exit, "order": mode.own["order"]}))
+    engine = LoadedEngine(model.pointwise(mode.own))
     engine.prepare(pages)  # the text before the page is computed once
     engine.clear_cache()
     page = 4 * 3
@@ -81,10 +81,9 @@ def test_the_engine_computes_what_is_counted(name: str, model: BenchmarkModel) -
     assert products + attention == pytest.approx(expected + PAGES * masked, rel=2e-3)
     products, attention = count(lambda: engine.rerank(POINTWISE_QUERY, pages))
     expected = PAGES * warm(SMALL, mode, lengths, PAGES)
-    first, last = mode.band
+    first, _ = mode.band
     if mode.page_first:
-        above = max(mode.exit, last + 1) - 1
-        masked = half(lengths.query) * ((first - 1) + PAGES * (above - first + 1))
+        masked = half(lengths.query) * ((first - 1) + PAGES * (mode.exit - first))
     else:
         before = lengths.head + lengths.query - lengths.tail
         masked = half(before) * 6 + PAGES * half(page + 2 + lengths.tail) * 5
