@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -148,17 +149,28 @@ def render(results: dict[str, Any]) -> str:
             )
     lines += [
         "",
-        f"| pages | measured, warm, {results['measured_preset']} | forward passes | ratio | counted |",
-        "|--:|---|--:|--:|--:|",
+        f"| pages of {results['measured_max_side']} px | measured, warm, {results['measured_preset']} | "
+        "forward passes | CPU seconds | ratio | counted |",
+        "|--:|---|--:|--:|--:|--:|",
     ]
     for pages, result in results["measured"].items():
-        work = {way: result["counted"][way]["warm_tflop"] for way in ("windows", "cascade")}
-        lines.append(f"| {pages} | windows | {result['windows']['passes']} | 1 | 1 |")
-        lines.append(
-            f"| {pages} | cascade | {result['cascade']['passes']} | {result['ratio']:.1f} | "
-            f"{work['windows'] / work['cascade']:.1f} |"
-        )
+        for way in ("windows", "cascade"):
+            work, seconds = (
+                [f(result, name) for name in ("windows", way)] for f in (_warm_tflop, _median_seconds)
+            )
+            lines.append(
+                f"| {pages} | {way} | {result[way]['passes']} | {seconds[1]:.2f} | "
+                f"{seconds[0] / seconds[1]:.1f} | {work[0] / work[1]:.1f} |"
+            )
     return "\n".join(lines) + "\n"
+
+
+def _warm_tflop(result: dict[str, Any], way: str) -> float:
+    return float(result["counted"][way]["warm_tflop"])
+
+
+def _median_seconds(result: dict[str, Any], way: str) -> float:
+    return statistics.median(result[way]["seconds"])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -166,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cascade", description=__doc__)
     parser.add_argument("--pages", type=int, action="append", help="repeatable; 100 and 400")
     parser.add_argument("--measure", choices=PRESETS, default="small", help="measured")
+    parser.add_argument("--max-side", type=int, help="longest edge of the measured pages; the preset's")
     parser.add_argument("--device", help="cuda, mps or cpu; the best available by default")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="bfloat16 on a GPU by default")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each variant")
@@ -176,12 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = pick_device(args.device)
     dtype = getattr(torch, args.dtype or ("float32" if device.type == "cpu" else "bfloat16"))
     preset = PRESETS[args.measure]
+    if args.max_side is not None:
+        preset = replace(preset, max_side=args.max_side)
     model = build(preset, device, dtype, "auto")
     lists = args.pages or [100, 400]
     results: dict[str, Any] = {
         **environment("benchmarks.cascade", arguments, device),
         "counted": {str(pages): counted(pages) for pages in lists},
         "measured_preset": args.measure,
+        "measured_max_side": preset.max_side,
         "measured": {str(pages): measure(model, preset, pages, args.repeats) for pages in lists},
     }
     write(results, render(results), args.json)
