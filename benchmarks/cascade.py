@@ -169,7 +169,7 @@ def _warm_tflop(result: dict[str, Any], way: str) -> float:
 
 
 def _seconds(result: dict[str, Any], way: str) -> float:
-    return statistics.median(result[way]["seconds"])
+    return float(statistics.median(result[way]["seconds"]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
