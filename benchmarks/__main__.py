@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import transformers
 
 from benchmarks import table
 from benchmarks.baseline import Baseline
 from benchmarks.components import Components
+from benchmarks.environment import environment
 from benchmarks.experiments import Experiments
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.presets import PRESETS, build
@@ -49,13 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     rate = matmul_rate(device, dtype)
     results: dict[str, object] = {
-        "command": " ".join(["python -m benchmarks", *(sys.argv[1:] if arguments is None else arguments)]),
-        "machine": _machine(device),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        **environment("benchmarks", arguments, device),
         "preset": args.preset,
         "dtype": str(dtype).removeprefix("torch."),
         "matmul_flops_per_second": rate,
@@ -77,21 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # After every scenario, so that a failure does not lose an hour of results.
         if args.json is not None:
             args.json.write_text(json.dumps({**results, "scenarios": scenarios}, indent=1) + "\n")
-
-
-def _machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {torch.get_num_threads()} threads"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

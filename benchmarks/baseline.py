@@ -53,8 +53,6 @@ class Baseline:
 
     def inputs(self, query: str, pages: Sequence[Image.Image]) -> dict[str, Any]:
         """Return the arguments of ``forward``."""
-        resized = [self._resize(page) for page in pages]
-        pixels = self._processor(resized, return_tensors="pt")
         content = [
             {"type": "text", "text": listwise(query, len(pages)).text},
             *[{"type": "image"}] * len(pages),
@@ -62,11 +60,16 @@ class Baseline:
         text = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
+        return self.arguments(text + "[", pages)
+
+    def arguments(self, text: str, pages: Sequence[Image.Image]) -> dict[str, Any]:
+        """Return the arguments of ``forward`` for a prompt with one ``<|image_pad|>`` per page."""
+        pixels = self._processor([self._resize(page) for page in pages], return_tensors="pt")
         counts = (pixels["image_grid_thw"].prod(-1) // 4).tolist()
         head, *tails = text.split("<|image_pad|>")
         for count, tail in zip(counts, tails, strict=True):
             head += "<|image_pad|>" * count + tail
-        ids = self._tokenizer(head + "[", return_tensors="pt")["input_ids"]
+        ids = self._tokenizer(head, return_tensors="pt")["input_ids"]
         inputs = {
             "input_ids": ids,
             "attention_mask": torch.ones_like(ids),

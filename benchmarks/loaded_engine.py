@@ -50,6 +50,14 @@ class LoadedEngine:
         loader = None if prefetch else LazyLoader(partial(self.runner.encoder.load, sizes, ""))
         return Call(self.runner, call_options, query, pages, "benchmark", loader).rank(None)
 
+    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+        """Rank pages with the default options. See `Reranker.rerank`."""
+        return Call(self.runner, CallOptions(), query, pages, "benchmark").rank(top_n)
+
+    def prepare(self, pages: Sequence[Page]) -> None:
+        """Compute the states of the pages that are not cached, without a query."""
+        Call(self.runner, CallOptions(), "", pages, "benchmark").prepare()
+
     def clear_cache(self) -> None:
         """Empty the cache."""
         self.runner.clear()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 import ziprerank_integrations
-from ziprerank_integrations.engine.attention import choose
+from ziprerank_integrations.engine import pointwise_config
+from ziprerank_integrations.engine.attention import Kernel, choose
 from ziprerank_integrations.engine.checkpoint import Checkpoint, assemble
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 
@@ -26,20 +28,27 @@ class Preset:
         vision: ``(layers, width, heads, MLP, layers that feed deepstack)``.
         text: ``(layers, width, heads, key/value heads, head width, MLP, vocabulary)``.
         max_side: Longest edge of a page in pixels.
+        exit: The last layer of a pointwise model with early exit, from 1.
+        band: The first and last layer in which its query attends to the page, from 1. Of `2b`, `4b` and `8b`,
+            those of miniReranker (arXiv 2606.10759); of the others, about the same shares of the layers.
     """
 
     vision: tuple[int, int, int, int, tuple[int, ...]]
     text: tuple[int, int, int, int, int, int, int]
     max_side: int
+    exit: int
+    band: tuple[int, int]
 
 
 PRESETS = {
     # Too small to measure speed: it tests in seconds that the benchmark runs.
-    "toy": Preset((2, 64, 2, 128, (0,)), (2, 64, 2, 1, 32, 128, 32_768), 128),
-    "small": Preset((8, 256, 4, 1024, (1, 3, 5)), (8, 512, 8, 2, 64, 1536, 32_768), 512),
-    "2b": Preset((24, 1024, 16, 4096, (5, 11, 17)), (28, 2048, 16, 8, 128, 6144, 151_936), 1024),
-    "4b": Preset((24, 1024, 16, 4096, (5, 11, 17)), (36, 2560, 32, 8, 128, 9728, 151_936), 1024),
-    "8b": Preset((27, 1152, 16, 4304, (8, 16, 24)), (36, 4096, 32, 8, 128, 12_288, 151_936), 1024),
+    "toy": Preset((2, 64, 2, 128, (0,)), (2, 64, 2, 1, 32, 128, 32_768), 128, 2, (2, 2)),
+    "small": Preset((8, 256, 4, 1024, (1, 3, 5)), (8, 512, 8, 2, 64, 1536, 32_768), 512, 5, (3, 5)),
+    "2b": Preset((24, 1024, 16, 4096, (5, 11, 17)), (28, 2048, 16, 8, 128, 6144, 151_936), 1024, 16, (8, 16)),
+    "4b": Preset((24, 1024, 16, 4096, (5, 11, 17)), (36, 2560, 32, 8, 128, 9728, 151_936), 1024, 21, (8, 21)),
+    "8b": Preset(
+        (27, 1152, 16, 4304, (8, 16, 24)), (36, 4096, 32, 8, 128, 12_288, 151_936), 1024, 21, (8, 21)
+    ),
 }
 
 
@@ -86,6 +95,19 @@ class BenchmarkModel:
     stock: Any
     tokenizer: Any
     checkpoint: Checkpoint
+    kernel: Kernel
+
+    def pointwise(self, own: Mapping[str, Any]) -> BenchmarkModel:
+        """Return the model with a pointwise scorer.
+
+        Args:
+            own: The key ``ziprerank`` of its ``config.json``, without ``scorer``.
+        """
+        read = pointwise_config.read(own, self.checkpoint.language.layers)
+        changed = replace(self.checkpoint.config, scorer="pointwise", pointwise=read)
+        head = self.stock.lm_head.weight.detach()
+        checkpoint = assemble(self.stock.model, head, self.tokenizer, changed, self.kernel)
+        return replace(self, checkpoint=checkpoint)
 
 
 def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: str) -> BenchmarkModel:
@@ -115,4 +137,4 @@ def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: s
     )
     kernel = choose(attention, device, dtype)
     checkpoint = assemble(stock.model, stock.lm_head.weight.detach(), tokenizer, checkpoint_config, kernel)
-    return BenchmarkModel(stock, tokenizer, checkpoint)
+    return BenchmarkModel(stock, tokenizer, checkpoint, kernel)

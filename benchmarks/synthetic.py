@@ -12,6 +12,9 @@ _WORDS = (
     "revenue cost quarter report ferry harbour energy table figure total growth staff risk market".split()
 )
 
+POINTWISE_QUERY = "What was the total cost of the ferry in the first quarter?"
+"""A query of 24 tokens in a pointwise prompt with the page first, with all text after the page."""
+
 
 def pdf(pages: int, seed: int = 0) -> bytes:
     """Return a PDF of A4 pages filled with random words."""

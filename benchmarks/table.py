@@ -10,12 +10,9 @@ from benchmarks.timing import Timing
 
 def head(results: Mapping[str, Any]) -> str:
     """Return the machine, the versions, and the tables of stages and of the profile."""
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    rate = f"matrix products at {results['matmul_flops_per_second'] / 1e12:.3g} TFLOP/s"
     lines = [
-        f"`{results['command']}`",
-        "",
-        f"{results['machine']}; {results['dtype']}; {versions}; matrix products at "
-        f"{results['matmul_flops_per_second'] / 1e12:.3g} TFLOP/s",
+        *environment(results, results["dtype"], rate),
         "",
         "| stage, 20 pages | ms | TFLOP | of the machine's rate |",
         "|---|--:|--:|--:|",
@@ -27,6 +24,12 @@ def head(results: Mapping[str, Any]) -> str:
     for name, part in results["profile"].items():
         lines.append(f"| {name} | {part['matrix']:.1%} | {part['elementwise']:.1%} | {part['rest']:.1%} |")
     return "\n".join(lines) + "\n"
+
+
+def environment(results: Mapping[str, Any], *details: str) -> list[str]:
+    """Return the command and, in one line, the machine, the versions and further details."""
+    versions = [f"{name} {version}" for name, version in results["versions"].items()]
+    return [f"`{results['command']}`", "", "; ".join([results["machine"], ", ".join(versions), *details])]
 
 
 def scenario(title: str, baseline: str, timings: Mapping[str, Timing]) -> str:

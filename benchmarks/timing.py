@@ -35,12 +35,13 @@ class Variant:
     Attributes:
         run: Does the work.
         before: Called before each run, not timed (to empty a cache, for example).
-        times: Multiplies the time: the work is done once, and repeating it would not make it faster.
+        times: Multiplies the time: above 1 where the work is done once, because repeating it would not make
+            it faster; below 1 for the time of a part of the work.
     """
 
     run: Callable[[], object]
     before: Callable[[], object] = lambda: None
-    times: int = 1
+    times: float = 1
 
 
 def inference(run: Callable[[], object]) -> Callable[[], object]:
@@ -54,11 +55,23 @@ def inference(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def interleave(
-    variants: Mapping[str, Variant], repeats: int, device: torch.device, *, warmup: bool = True
+    variants: Mapping[str, Variant],
+    repeats: int,
+    device: torch.device,
+    *,
+    warmup: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
     """Run all variants in turn, ``repeats`` times, by default after one untimed run of each.
 
     A machine that slows down for a while slows all variants down: ratios are more stable than times.
+
+    Args:
+        variants: By name.
+        repeats: Timed runs of each.
+        device: Where they run.
+        warmup: Whether an untimed run of each comes first.
+        clock: Returns seconds; `cpu_clock` is less sensitive to other processes.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     peaks = dict.fromkeys(variants, 0)
@@ -67,13 +80,18 @@ def interleave(
             variant.before()
             synchronize(device)
             allocated = _allocated(device)
-            begin = time.perf_counter()
+            begin = clock()
             variant.run()
             synchronize(device)
             if round_:
-                seconds[name].append((time.perf_counter() - begin) * variant.times)
+                seconds[name].append((clock() - begin) * variant.times)
                 peaks[name] = max(peaks[name], _peak(device) - allocated)
     return {name: Timing(seconds[name], peaks[name]) for name in variants}
+
+
+def cpu_clock(device: torch.device) -> Callable[[], float]:
+    """Return a clock of CPU seconds of all threads for a CPU, and of seconds for other devices."""
+    return time.process_time if device.type == "cpu" else time.perf_counter
 
 
 def synchronize(device: torch.device) -> None:

@@ -75,10 +75,14 @@ def test_the_command_writes_a_table_and_json(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_committed_results_use_the_names_of_the_code() -> None:
-    paths = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
-    assert paths
-    for path in paths:
-        for name, variants in json.loads(path.read_text())["scenarios"].items():
+    results = {
+        path: json.loads(path.read_text()) for path in (ROOT / "benchmarks" / "results").glob("*.json")
+    }
+    own = {path: result for path, result in results.items() if "scenarios" in result}
+    assert own
+    assert all(result["command"].startswith("python -m benchmarks --") for result in own.values())
+    for path, result in own.items():
+        for name, variants in result["scenarios"].items():
             assert name in SCENARIOS, path.name
             assert next(iter(variants)) == "baseline", path.name
 
