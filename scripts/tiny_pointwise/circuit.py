@@ -28,7 +28,10 @@ FOUND = (CODE + 5, CODE + 6)  # by head of the band's layer
 LAYERS = 4
 BAND = 2  # index of the layer in which the query attends to the page
 OFFSET = 6  # rotary pairs by which a head finds the token at an offset
-COSINES = (0.16, 0.21)  # by head: the cosine of a token and a cell at which half of the attention is on the cell
+COSINES = (
+    0.16,
+    0.21,
+)  # by head: the cosine of a token and a cell at which half of the attention is on the cell
 SLOPES = (40.0, 60.0)  # by head: logits per unit of the cosine
 GAIN = 2.5  # of queries and keys; the largest logit is 16 * GAIN**2
 SOFTER = 1.4  # gain of the last layer

@@ -82,7 +82,12 @@ def loss(logits: Tensor, example: PageList, answerable: bool) -> Tensor:
 
 
 def train(
-    ranker: PointwiseModel, pool: PagePool, state: Path, minutes: float, seed: int = 0, lists: int | None = None
+    ranker: PointwiseModel,
+    pool: PagePool,
+    state: Path,
+    minutes: float,
+    seed: int = 0,
+    lists: int | None = None,
 ) -> list[float]:
     """Train the factors for a time, or continue an earlier run; saves to ``state`` every hundred lists.
 
@@ -146,7 +151,8 @@ def train(
             )
     names = [block.name for block in blocks]
     LOG.info(
-        "factors: %s", {name: round(float(f.exp()), 2) for name, f in zip(names, factors.detach(), strict=True)}
+        "factors: %s",
+        {name: round(float(f.exp()), 2) for name, f in zip(names, factors.detach(), strict=True)},
     )
     for block in blocks:
         block.weight.requires_grad_(False)

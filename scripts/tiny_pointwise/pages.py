@@ -48,9 +48,7 @@ def render(
     for name, count in counts.items():
         rng = random.Random(f"{seed} {name}")
         page_set = sets[name]
-        laid = lay_out_pages(
-            documents, stats, count, page_set.faces, page_set.sizes, page_set.glyphs, rng
-        )
+        laid = lay_out_pages(documents, stats, count, page_set.faces, page_set.sizes, page_set.glyphs, rng)
         for page, _ in laid:
             page.document += offset
         offset = max(page.document for page, _ in laid)

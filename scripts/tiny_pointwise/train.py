@@ -60,7 +60,9 @@ class Material:
         return pages.load(state / name, TINY, documents, self.stats, counts, 11 + held_out)
 
 
-def initial_ranker(tokenizer: PreTrainedTokenizerBase, stats: WordStatistics, seed: int = 0) -> PointwiseModel:
+def initial_ranker(
+    tokenizer: PreTrainedTokenizerBase, stats: WordStatistics, seed: int = 0
+) -> PointwiseModel:
     """Return the language model with its circuit, before training."""
     tensors = load_file(TINY / "model.safetensors")
     rows = next(tensor for name, tensor in tensors.items() if name.endswith("embed_tokens.weight"))
