@@ -2,19 +2,19 @@
 
 Layers are counted from 0 here:
 
-- layer 0: every token reads whether the token two before it is ``query``, which marks the colon of ``<Query>:``,
-  and whether the token before it is ``<|im_start|>``, which marks ``assistant``;
+- layer 0: every token reads whether the token two before it is ``query``, which marks the colon of
+  ``<Query>:``, and whether the token before it is ``<|im_start|>``, which marks ``assistant``;
 - layer 1: text after the marked colon gets a value, which is how informative the token is;
-- layer 2, the band: every query token attends to the visual tokens that show it, or else to the first token; the
-  attention weight on visual tokens says that the page contains the token;
-- layer 3: the last token averages these weights over the query, by value, and writes ``yes`` or ``no``. Another
-  head does so for the tokens that were not found.
+- layer 2, the band: every query token attends to the visual tokens that show it, or else to the first token;
+  the attention weight on visual tokens says that the page contains the token;
+- layer 3: the last token averages these weights over the query, by value, and writes ``yes`` or ``no``.
+  Another head does so with more weight on the tokens that are not on the page.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor

@@ -16,7 +16,6 @@ from scripts.tiny.circuits import ALWAYS, CODE, PAGES, VALUE, Circuit
 from scripts.tiny.lists import PageList, PagePool
 from scripts.tiny.vision_tower import CONTENT
 from scripts.tiny.weight_factors import ScaledBlock
-from scripts.tiny_pointwise import circuit
 from scripts.tiny_pointwise.circuit import BAND, FOUND, YES
 from scripts.tiny_pointwise.model import PointwiseModel
 
@@ -65,7 +64,7 @@ def scaled_blocks(ranker: PointwiseModel) -> list[ScaledBlock]:
 
 
 def loss(logits: Tensor, example: PageList, answerable: bool) -> Tensor:
-    """Return the cross-entropy of the right page in its list, plus that of yes and no, both sides weighted alike.
+    """Return the cross-entropy of the right page in its list plus that of yes and no, weighted alike.
 
     Args:
         logits: Of all pages of the list, shape (pages,).
