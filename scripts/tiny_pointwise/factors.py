@@ -64,7 +64,11 @@ def scaled_blocks(ranker: PointwiseModel) -> list[ScaledBlock]:
 
 
 def loss(logits: Tensor, example: PageList, answerable: bool) -> Tensor:
-    """Return the cross-entropy of the right page in its list plus that of yes and no, weighted alike.
+    """Return the cross-entropy of the right page in its list plus that of yes and no.
+
+    A page's target for yes is the square of its share of the question's weight, so that a page with three
+    quarters of the words is undecided. The right page, the mean of the others and the worst of the others
+    have equal weights.
 
     Args:
         logits: Of all pages of the list, shape (pages,).
@@ -72,12 +76,11 @@ def loss(logits: Tensor, example: PageList, answerable: bool) -> Tensor:
         answerable: Whether the list has its right page; if not, only the other pages count.
     """
     right = torch.arange(len(logits)) == example.answer
-    no = F.softplus(logits[~right])
-    # The most similar wrong page decides whether a list without a right page seems to have one.
-    wrong = 0.5 * no.mean() + 0.5 * no.max()
+    single = F.binary_cross_entropy_with_logits(logits, example.overlap.square(), reduction="none")
+    wrong = 0.5 * (single[~right].mean() + single[~right].max())
     if not answerable:
         return wrong
-    return F.softplus(-logits[right]).mean() + wrong - logits.log_softmax(0)[example.answer]
+    return 0.5 * single[right].mean() + wrong - logits.log_softmax(0)[example.answer]
 
 
 def train(
@@ -88,7 +91,8 @@ def train(
     seed: int = 0,
     lists: int | None = None,
 ) -> list[float]:
-    """Train the factors for a time, or continue an earlier run; saves to ``state`` every hundred lists.
+    """Train the factors for a time, or continue an earlier run; saves to ``state`` every hundred lists
+    and at the end.
 
     Args:
         ranker: With the untrained circuit; changed in place.
@@ -136,18 +140,11 @@ def train(
             optimizer.step()
             gathered = torch.zeros(len(blocks))
             _apply(blocks, factors)
-        if done % 100 == 0 or spent >= 60 * minutes:
+        if done % 100 == 0:
             recent = losses[-100:]
             LOG.info("%d lists, %.1f min, loss %.3f", done, spent / 60, sum(recent) / len(recent))
-            torch.save(
-                {
-                    "factors": factors.detach(),
-                    "optimizer": optimizer.state_dict(),
-                    "lists": done,
-                    "spent": spent,
-                },
-                state,
-            )
+            _save(state, factors, optimizer, done, spent)
+    _save(state, factors, optimizer, done, spent)
     names = [block.name for block in blocks]
     LOG.info(
         "factors: %s",
@@ -156,6 +153,13 @@ def train(
     for block in blocks:
         block.weight.requires_grad_(False)
     return losses
+
+
+def _save(state: Path, factors: Tensor, optimizer: torch.optim.Adam, done: int, spent: float) -> None:
+    torch.save(
+        {"factors": factors.detach(), "optimizer": optimizer.state_dict(), "lists": done, "spent": spent},
+        state,
+    )
 
 
 def _apply(blocks: list[ScaledBlock], factors: Tensor) -> None:
