@@ -83,27 +83,15 @@ def loss(logits: Tensor, example: PageList, answerable: bool) -> Tensor:
     return 0.5 * single[right].mean() + wrong - logits.log_softmax(0)[example.answer]
 
 
-def train(
-    ranker: PointwiseModel,
-    pool: PagePool,
-    state: Path,
-    minutes: float,
-    seed: int = 0,
-    lists: int | None = None,
-) -> list[float]:
-    """Train the factors for a time, or continue an earlier run; saves to ``state`` every hundred lists
-    and at the end.
+def train(ranker: PointwiseModel, pool: PagePool, state: Path, lists: int, seed: int = 0) -> None:
+    """Train the factors, or continue an earlier run; saves to ``state`` every hundred lists and at the end.
 
     Args:
         ranker: With the untrained circuit; changed in place.
         pool: Pages of the lists.
         state: The file to save to and to continue from.
-        minutes: Training time over all calls.
+        lists: Number of lists over all calls.
         seed: Seed of the lists.
-        lists: Stop after so many lists of this call.
-
-    Returns:
-        The losses of this call's lists.
     """
     ranker.model.requires_grad_(False)
     ranker.rows.requires_grad_(False)
@@ -120,9 +108,9 @@ def train(
         done, spent = int(saved["lists"]), float(saved["spent"])
     _apply(blocks, factors)
     rng = random.Random(f"{seed} {done}")
-    started, losses = time.monotonic() - spent, list[float]()
+    started, losses = time.process_time() - spent, list[float]()
     gathered = torch.zeros(len(blocks))
-    while spent < 60 * minutes and (lists is None or len(losses) < lists):
+    while done < lists:
         example = pool.sample(rng.choice((20, 12, 8)), rng)
         if example is None:
             continue
@@ -133,10 +121,10 @@ def train(
             block.weight.grad = None
         gathered += slope / max(1.0, float(slope.norm()) / 5) / GATHER
         losses.append(float(value.detach()))
-        done, spent = done + 1, time.monotonic() - started
+        done, spent = done + 1, time.process_time() - started
         if done % GATHER == 0:
             factors.grad = gathered
-            optimizer.param_groups[0]["lr"] = RATE * (1 - 0.9 * min(spent / (60 * minutes), 1.0))
+            optimizer.param_groups[0]["lr"] = RATE * (1 - 0.9 * done / lists)
             optimizer.step()
             gathered = torch.zeros(len(blocks))
             _apply(blocks, factors)
@@ -152,7 +140,6 @@ def train(
     )
     for block in blocks:
         block.weight.requires_grad_(False)
-    return losses
 
 
 def _save(state: Path, factors: Tensor, optimizer: torch.optim.Adam, done: int, spent: float) -> None:

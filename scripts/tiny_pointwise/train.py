@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--state", type=Path, default=STATE)
-    parser.add_argument("--minutes", type=float, default=6, help="training time of the factors, on one core")
+    parser.add_argument("--lists", type=int, default=500, help="number of training lists")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rendered = material.pool(options.state, held_out=False)
     pool = MixedPool({name: [page for page, _ in part] for name, part in rendered.items()}, material.stats)
     ranker = initial_ranker(material.tokenizer, material.stats, options.seed)
-    factors.train(ranker, pool, options.state / "factors.pt", options.minutes, options.seed)
+    factors.train(ranker, pool, options.state / "factors.pt", options.lists, options.seed)
     saved = torch.load(options.state / "factors.pt", weights_only=True)
     figures = options.state / "table.md"
     card = model_card.text(

@@ -206,10 +206,10 @@ def test_training_lowers_the_loss_and_continues_where_it_stopped(
     ranker = initial_ranker(tokenizer, stats)
     with torch.no_grad():
         before = float(factors.loss(ranker.logits(example.query, example.pages), example, True))
-    factors.train(ranker, pool, state, 5, lists=40)
+    factors.train(ranker, pool, state, 40)
     assert torch.load(state, weights_only=True)["lists"] == 40
     again = initial_ranker(tokenizer, stats)
-    factors.train(again, pool, state, 5, lists=4)
+    factors.train(again, pool, state, 44)
     assert torch.load(state, weights_only=True)["lists"] == 44
     with torch.no_grad():
         after = float(factors.loss(again.logits(example.query, example.pages), example, True))
