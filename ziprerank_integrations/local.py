@@ -39,8 +39,9 @@ class ZipReranker(Closing):
     weights. Thread-safe; forward passes run one after another.
 
     Args:
-        model: A hub id, a local folder, or ``"tiny"``, the small model that comes with the package. Weights
-            are read from safetensors only, and no code of a checkpoint is ever run.
+        model: A hub id, a local folder, or ``"tiny"`` or ``"tiny-pointwise"``, the small models that are
+            bundled with the package. Weights are read from safetensors only, and no code of a checkpoint is
+            ever run.
         keep_ratio: Share of each page's visual tokens that stays, in (0, 1]; 1 prunes nothing.
         interaction: Which text the visual tokens are compared with when pruning: ``"prompt"`` (input
             embeddings of the whole prompt), ``"query"`` (of the query alone) or ``"contextual"`` (hidden
