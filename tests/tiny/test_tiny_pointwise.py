@@ -73,7 +73,10 @@ def test_the_vision_tower_is_that_of_tiny() -> None:
 def test_answerable_questions_rank_the_right_page_first_and_score_higher(
     reranker: ZipReranker, report: list[Page]
 ) -> None:
-    answerable = {"What was the revenue in 2023?": 7, QUESTION: PAGE}
+    answerable = {
+        "What was the revenue in 2023?": 7,
+        "By how much did the emissions of carbon dioxide fall?": 10,
+    }
     best = []
     for question, page in answerable.items():
         ranking = reranker.rerank(question, report)
@@ -119,7 +122,7 @@ def initial_rows(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def stats(tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory) -> WordStatistics:
     rng = random.Random(0)
-    documents = [" ".join(rng.sample(WORDS, 30)) for _ in range(40)] + ["of the and"] * 200
+    documents = [" ".join(rng.sample(WORDS, 30)) for _ in range(40)] + ["of the and"] * 8000
     return WordStatistics(tokenizer, documents, tmp_path_factory.mktemp("words") / "counts.json")
 
 
@@ -206,11 +209,11 @@ def test_training_lowers_the_loss_and_continues_where_it_stopped(
     ranker = initial_ranker(tokenizer, stats)
     with torch.no_grad():
         before = float(factors.loss(ranker.logits(example.query, example.pages), example, True))
-    factors.train(ranker, pool, state, 40)
-    assert torch.load(state, weights_only=True)["lists"] == 40
+    factors.train(ranker, pool, state, 16)
+    assert torch.load(state, weights_only=True)["lists"] == 16
     again = initial_ranker(tokenizer, stats)
-    factors.train(again, pool, state, 44)
-    assert torch.load(state, weights_only=True)["lists"] == 44
+    factors.train(again, pool, state, 20)
+    assert torch.load(state, weights_only=True)["lists"] == 20
     with torch.no_grad():
         after = float(factors.loss(again.logits(example.query, example.pages), example, True))
     assert after < before
