@@ -14,7 +14,7 @@ JOBS ?= 2
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
-.PHONY: help demo serve test quick soak bench notebooks tiny lint format clean
+.PHONY: help demo serve test quick soak bench notebooks tiny tiny-pointwise lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make bench   compare the engine's speed with the baseline's; BENCH='--preset 8b' on a GPU"
 	@echo "make notebooks  run the notebooks of examples/ and save their outputs"
 	@echo "make tiny    train the bundled model from scratch (MINUTES=$(MINUTES) on one core; can be stopped and continued)"
+	@echo "make tiny-pointwise  train the bundled pointwise model on top of it, in minutes"
 	@echo "make soak    run the long load and fault tests; figures are written to benchmarks/soak.md"
 	@echo "make lint    run ruff and mypy"
 	@echo "make format  format the code with ruff"
@@ -61,6 +62,9 @@ notebooks: $(STAMP)
 
 tiny: $(STAMP)
 	$(BIN)/python -m scripts.tiny.train --minutes $(MINUTES)
+
+tiny-pointwise: $(STAMP)
+	$(BIN)/python -m scripts.tiny_pointwise.train
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak

@@ -39,8 +39,9 @@ class ZipReranker(Closing):
     weights. Thread-safe; forward passes run one after another.
 
     Args:
-        model: A hub id, a local folder, or ``"tiny"``, the small model that comes with the package. Weights
-            are read from safetensors only, and no code of a checkpoint is ever run.
+        model: A hub id, a local folder, or ``"tiny"`` or ``"tiny-pointwise"``, the small models that are
+            bundled with the package. Weights are read from safetensors only, and no code of a checkpoint is
+            ever run.
         keep_ratio: Share of each page's visual tokens that stays, in (0, 1]; 1 prunes nothing. None is the
             checkpoint's own, 1 unless its ``config.json`` says otherwise.
         interaction: What decides the visual tokens that stay. Similarity with a text: ``"prompt"`` (input

@@ -20,7 +20,8 @@ from ziprerank_integrations.pages.sizes import NO_LIMIT, Sizes
 TINY = "tiny"
 """The name of the small model that comes with the package."""
 
-_BUNDLED = Path(__file__).parent.parent / "checkpoints" / TINY
+_BUNDLED = Path(__file__).parent.parent / "checkpoints"
+_NAMES = (TINY, "tiny-pointwise")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _FILES = ["*.json", "*/config.json", "*.safetensors", "*.jinja", "merges.txt"]
 _POINTWISE_PIXELS = (
@@ -88,14 +89,15 @@ def resolve(model: str) -> Path | None:
     Raises:
         CheckpointError: If it is neither a folder nor a hub id.
     """
-    if model == TINY:
-        return _BUNDLED
+    if model in _NAMES:
+        return _BUNDLED / model
     path = Path(os.path.expanduser(model))
     if path.is_dir():
         return path
     if _HUB_ID.fullmatch(model) is not None and not path.exists() and not model.startswith("."):
         return None
-    raise CheckpointError(f"{model} is neither a folder, nor a hub id (owner/name), nor {TINY!r}")
+    names = " or ".join(map(repr, _NAMES))
+    raise CheckpointError(f"{model} is neither a folder, nor a hub id (owner/name), nor {names}")
 
 
 def read(folder: Path, scorer: str | None = None) -> CheckpointConfig:
