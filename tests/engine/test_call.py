@@ -210,4 +210,6 @@ def test_prepared_pages_need_no_tower_and_a_second_run_encodes_the_rest(
     with pytest.raises(PageError, match=r"broken\.png") as caught:
         reranker.prepare([pages[0], Page.from_image(broken)])
     assert caught.value.index == 1
+    again = reranker.prepare([*pages, pages[0]])  # all are cached
+    assert (again.pages, again.encoded, again.cached) == (8, 0, 8)
     assert reranker.prepare([]).encoded == 0

@@ -218,7 +218,7 @@ class Call:
             work: Called with the readable pages of a block and the pages of the next one.
         """
         blocks = [indices[start : start + _BLOCK] for start in range(0, len(indices), _BLOCK)]
-        for block, upcoming in zip(blocks, [*blocks[1:], []], strict=True):
+        for block, upcoming in zip(blocks, [*blocks, []][1:], strict=True):
             self._held = {}  # blocks share no pages
             while readable := [index for index in block if index not in self._failed]:
                 try:
