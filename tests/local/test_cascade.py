@@ -138,7 +138,7 @@ class Optional(ByNumber):
 PREPARED: list[Any] = []
 
 
-def stages(cascade: Cascade) -> list[dict[str, Any]]:
+def stages(cascade: Cascade) -> list[Any]:
     """Return the options of the two stages."""
     return [vars(stage)["_reranker"].options for stage in (cascade._first, cascade._second)]
 
@@ -234,3 +234,12 @@ def test_a_pointwise_and_a_listwise_checkpoint(untied: Path, pointwise: Path) ->
         assert ranking.usage is not None and ranking.usage.windows == 2 and cascade.cached_bytes > 0
         assert ranking.usage.encoded == 38 and ranking.scale == "relative" and alone.scale == "absolute"
         assert not cascade.random_weights
+
+
+def test_options_that_are_valid_only_together(untied: Path, pointwise: Path) -> None:
+    cascade = Cascade(ZipReranker(pointwise), ZipReranker(untied, stride=15))
+    # A window of 8 pages alone would be too small for the stride.
+    other = cascade.with_options(window=8, stride=4, instruction="find")
+    assert [stage.windows for stage in stages(other)] == [(20, 10), (8, 4)]
+    with pytest.raises(ValueError, match="stride=15 is outside"):
+        cascade.with_options(window=8)
