@@ -161,7 +161,7 @@ def test_training_and_engine_compute_the_same_logits(
     tokenizer: PreTrainedTokenizerBase, reranker: ZipReranker
 ) -> None:
     image = Page.from_text("The library opens at nine. Solar panels cover the roof.")
-    shown: NDArray[np.uint8] = np.array(image.image().convert("L").resize((256, 320)))
+    shown: NDArray[np.uint8] = np.asarray(image.image().convert("L").resize((256, 320)), np.uint8)
     model = Qwen3VLForConditionalGeneration.from_pretrained(FOLDER, dtype=torch.float32)
     none = torch.zeros(0)
     page = PageText([], 0, 10, 8, none, none)
