@@ -71,7 +71,8 @@ class PointwiseModel:
     def _answer(self, hidden: Tensor) -> Tensor:
         ids = self.tokenizer.convert_tokens_to_ids(["yes", "no"])
         yes, no = self.rows[torch.tensor(ids)]
-        return self.language.norm(hidden) @ (yes - no)
+        logits: Tensor = self.language.norm(hidden) @ (yes - no)
+        return logits
 
     def _page_states(
         self, pages: Sequence[PageText], length: int, before: list[tuple[Tensor, Tensor]]

@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -93,5 +94,4 @@ def load(
         temporary = path.with_suffix(".tmp")
         torch.save(pool, temporary)
         temporary.replace(path)
-    pool = torch.load(path, weights_only=False)
-    return pool
+    return cast(RenderedPool, torch.load(path, weights_only=False))

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -21,9 +22,10 @@ from transformers import (
     Qwen3VLTextModel,
 )
 
+from scripts.tiny.circuits import ALWAYS, TELLING, VALUE, VISUAL
 from scripts.tiny.lists import PageList, PagePool, PageText
 from scripts.tiny.word_statistics import WordStatistics
-from scripts.tiny_pointwise import circuit, factors, pages
+from scripts.tiny_pointwise import factors, pages
 from scripts.tiny_pointwise.circuit import BAND, LAYERS
 from scripts.tiny_pointwise.evaluate import area
 from scripts.tiny_pointwise.model import PointwiseModel
@@ -70,6 +72,7 @@ def test_the_vision_tower_is_that_of_tiny() -> None:
     assert names and all(torch.equal(own[name], other[name]) for name in names)
 
 
+@pytest.mark.slow
 def test_answerable_questions_rank_the_right_page_first_and_score_higher(
     reranker: ZipReranker, report: list[Page]
 ) -> None:
@@ -103,15 +106,11 @@ def made_up_page(words: list[str], tokenizer: PreTrainedTokenizerBase, document:
     cells = torch.zeros(16, rows.shape[1])
     for cell, word in zip(cells, words, strict=False):
         token = tokenizer(word, add_special_tokens=False)["input_ids"][0]
-        noise = torch.randn(220, generator=torch.Generator().manual_seed(hash_of(word)))
+        noise = torch.randn(220, generator=torch.Generator().manual_seed(token))
         cell[:220] = 0.35 * rows[token, :220] + 0.5 * noise
-    cells[:, circuit.VISUAL], cells[:, circuit.ALWAYS], cells[:, circuit.TELLING] = 5.0, 2.0, 1.0
+    cells[:, VISUAL], cells[:, ALWAYS], cells[:, TELLING] = 5.0, 2.0, 1.0
     none = torch.zeros(0)
     return PageText(words, document, 4, 4, none, none, cells)
-
-
-def hash_of(word: str) -> int:
-    return sum(ord(letter) * 31**index for index, letter in enumerate(word)) % 2**31
 
 
 def initial_rows(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
@@ -143,7 +142,7 @@ def test_only_the_querys_own_words_get_a_value(tokenizer: PreTrainedTokenizerBas
     positions = torch.arange(len(ids)).expand(3, 1, -1)
     hidden, _ = ranker.language.run(ranker.rows[torch.tensor(ids)][None], positions, range(BAND))
     tokens = cast(list[str], tokenizer.convert_ids_to_tokens(ids))
-    valued = [token for token, vector in zip(tokens, hidden[0], strict=True) if vector[circuit.VALUE] > 0.3]
+    valued = [token for token, vector in zip(tokens, hidden[0], strict=True) if vector[VALUE] > 0.3]
     assert valued == ["solar", "revenue"]
 
 
@@ -162,7 +161,7 @@ def test_training_and_engine_compute_the_same_logits(
     tokenizer: PreTrainedTokenizerBase, reranker: ZipReranker
 ) -> None:
     image = Page.from_text("The library opens at nine. Solar panels cover the roof.")
-    shown = np.array(image.image().convert("L").resize((256, 320)))
+    shown: NDArray[np.uint8] = np.asarray(image.image().convert("L").resize((256, 320)), np.uint8)
     model = Qwen3VLForConditionalGeneration.from_pretrained(FOLDER, dtype=torch.float32)
     none = torch.zeros(0)
     page = PageText([], 0, 10, 8, none, none)
