@@ -10,19 +10,23 @@ import json
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from scripts.tiny.evaluate import interval
 from scripts.tiny.lists import PageList
 from scripts.tiny.train import MixedPool
 from scripts.tiny_pointwise.train import OUT, STATE, TINY, Material
 from ziprerank_integrations import Page, ZipReranker
+from ziprerank_integrations.engine.scorers import pointwise
 
 LOG = logging.getLogger(__name__)
 SEED = 20_261
@@ -39,12 +43,14 @@ class Row:
         scorer: The scorer's settings; None are those of the checkpoint.
         options: Options of the calls.
         listwise: Whether the row is of the bundled listwise checkpoint, whose scores are relative.
+        by_chance: Whether random visual tokens are kept, as the baseline of pruning.
     """
 
     name: str
     scorer: Mapping[str, Any] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     listwise: bool = False
+    by_chance: bool = False
 
 
 def _scorer(order: str, **settings: Any) -> dict[str, Any]:
@@ -57,6 +63,8 @@ ROWS = (
     Row("page first, dense", _scorer("vision-first")),
     Row("`tiny`, listwise, keep 0.25", options={"keep_ratio": 0.25}, listwise=True),
     Row("query first", _scorer("query-first")),
+    Row("the checkpoint, keep 0.5 by its own attention", options={"keep_ratio": 0.5}),
+    Row("the checkpoint, keep 0.5 by chance", options={"keep_ratio": 0.5}, by_chance=True),
 )
 
 
@@ -161,9 +169,22 @@ def main() -> None:
             cache_bytes=CACHE_BYTES,
             **row.options,
         )
-        result = measure(reranker, lists, images)
+        with _random_pruning() if row.by_chance else nullcontext():
+            result = measure(reranker, lists, images)
         LOG.info("%s: %s", row.name, result.cells(row.listwise))
         _add(options.state, row.name, result)
+
+
+@contextmanager
+def _random_pruning() -> Iterator[None]:
+    """Keep random visual tokens instead of those that receive the most attention."""
+    generator = torch.Generator().manual_seed(SEED)
+
+    def random_values(_: Any, hidden: Tensor, *__: Any, visual: Tensor, **___: Any) -> Tensor:
+        return torch.rand(len(hidden), len(visual), generator=generator)
+
+    with patch.object(pointwise, "received_attention", random_values):
+        yield
 
 
 def _add(state: Path, name: str, result: Result) -> None:
