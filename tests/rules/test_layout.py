@@ -36,7 +36,6 @@ NO_TEST_FILE = {
     "engine.model_runner": "engine/test_call.py runs it",
     "engine.qwen3vl": "engine/test_reference.py compares it with the stock model",
     "engine.scorers.base": "engine/scorers/test_scorers.py compares the scorers with it",
-    "errors": "local/test_bad_input.py raises them",
     "types": "local/test_local.py: rankings; documents/test_ranker.py: rerankers",
     "llama_index": "adapters/",
     "langchain": "adapters/",
