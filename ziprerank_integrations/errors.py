@@ -126,8 +126,8 @@ def require(module: str, extra: str, *, purpose: str | None = None) -> ModuleTyp
         The imported module.
 
     Raises:
-        MissingDependencyError: If it is not installed, with the exact ``pip install`` line, or if it cannot be
-            imported, with the reason.
+        MissingDependencyError: If it is not installed, with the exact ``pip install`` line, or if it cannot
+            be imported, with the reason.
     """
     problem = import_problem(module)
     if problem is None:

@@ -31,8 +31,12 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     ("module", "reason"),
-    [("wrong_abi", "undefined symbol"), ("no_library", "libcudart"), ("old_numpy", "_ARRAY_API")]
-    + [("needs_other", "No module named 'a_module_that_does_not_exist'")],
+    [
+        ("wrong_abi", "undefined symbol"),
+        ("no_library", "libcudart"),
+        ("old_numpy", "_ARRAY_API"),
+        ("needs_other", "No module named 'a_module_that_does_not_exist'"),
+    ],
 )
 def test_a_broken_dependency_is_reported_with_its_reason(broken: Path, module: str, reason: str) -> None:
     with pytest.raises(

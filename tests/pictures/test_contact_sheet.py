@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.full_disk import full_disk
 from ziprerank_integrations import ZipReranker
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages import fonts
@@ -204,3 +205,12 @@ def test_a_short_text_is_not_cut() -> None:
     assert contact_sheet._wrap("two  words\n", 25, 300, 3) == ["two words"]
     assert contact_sheet._wrap(" ", 25, 300, 3) == [""]
     assert contact_sheet._wrap("a b", 25, 300, 1) == ["a b"]
+
+
+def test_a_full_disk_leaves_the_old_picture(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    ranking(Sized(RED)).save(path)
+    before = path.read_bytes()
+    with full_disk(1000), pytest.raises(OSError, match=r"too large|encoder error"):
+        ranking(Sized(RED), Sized(RED)).save(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
