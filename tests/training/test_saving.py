@@ -1,4 +1,4 @@
-"""The output folder of a training run on a full disk: the old checkpoint stays, a partial one is not resumed."""
+"""The output of a training run on a full disk: the old checkpoint stays, a partial one is not resumed."""
 
 from __future__ import annotations
 
