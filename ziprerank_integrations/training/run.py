@@ -19,6 +19,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from ziprerank_integrations import atomic
 from ziprerank_integrations.datafiles import claim
 from ziprerank_integrations.engine import checkpoint_config
+from ziprerank_integrations.engine.checkpoint import transformers_config
 from ziprerank_integrations.engine.scorers.listwise import ListwiseScorer
 from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.errors import CheckpointError, require
@@ -82,7 +83,7 @@ def train(recipe: Recipe) -> Path:
         raise CheckpointError(
             f"{recipe.model}: only listwise checkpoints can be trained, not {config.scorer}"
         )
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     output = Path(recipe.output)
     last = _claim(recipe, output)
     arguments = _arguments(recipe, output)
@@ -94,6 +95,7 @@ def train(recipe: Recipe) -> Path:
         dtype = "bfloat16" if on_gpu and recipe.lora is not None else "float32"
     model: Any = Qwen3VLForRanking.from_pretrained(
         source,
+        config=transformers_config(config),
         dtype=getattr(torch, dtype),
         use_safetensors=True,
         local_files_only=True,
