@@ -4,21 +4,60 @@ from __future__ import annotations
 
 import bisect
 import json
+import os
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from ziprerank_integrations import atomic
 from ziprerank_integrations.errors import require
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a UTF-8 text file that are not blank, each with its number from 1."""
+    """Yield the lines of a UTF-8 text file that are not blank, each with its number from 1.
+
+    Raises:
+        ValueError: If a line is not UTF-8; the message names the file and the line.
+    """
     # Only \n ends a line: a JSON string may contain other line breaks, such as U+2028.
-    with path.open(encoding="utf-8", newline="\n") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield number, line
+                try:
+                    text = line.decode()
+                except UnicodeDecodeError as error:
+                    raise ValueError(f"{path}, line {number}: not UTF-8: {error.reason}") from error
+                yield number, text
+
+
+def rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a JSONL file, each with its line's number from 1.
+
+    Raises:
+        ValueError: If a line is not a JSON object; the message names the file and the line.
+    """
+    for number, line in lines(path):
+        yield number, row(line, f"{path}, line {number}")
+
+
+def row(line: str, where: str) -> dict[str, Any]:
+    """Return the JSON object of a line.
+
+    Args:
+        line: The line.
+        where: The file and the line's number, for the error.
+
+    Raises:
+        ValueError: If it is not a JSON object.
+    """
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: not a JSON object")
+    return value
 
 
 def reason(error: Exception) -> str:
@@ -29,6 +68,8 @@ def reason(error: Exception) -> str:
 def finished(path: Path, key: str) -> dict[Any, dict[str, Any]]:
     """Read the results of a stopped run and cut off the incomplete line that it may have left.
 
+    The file is shortened in place: that needs no space on the disk, and complete lines are never rewritten.
+
     Args:
         path: A JSONL file to which a run appends; it may not exist.
         key: The field that identifies a line.
@@ -37,17 +78,35 @@ def finished(path: Path, key: str) -> dict[Any, dict[str, Any]]:
         The complete lines by their key, in the file's order.
 
     Raises:
-        ValueError: If the file has any other line.
+        ValueError: If the file has any other line; the message names the line.
     """
     if not path.exists():
         return {}
-    complete = [line for _, line in lines(path) if line.endswith("\n")]
-    try:
-        rows = {row[key]: row for row in map(json.loads, complete)}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a result of this command; use another file") from error
-    path.write_text("".join(complete), encoding="utf-8")
-    return rows
+    results, end = {}, 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            end += len(line)
+            if line.strip():
+                where = f"{path}, line {number}"
+                try:
+                    value = row(line.decode(), where)
+                    results[value[key]] = value
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ValueError(
+                        f"{where}: not a result of this command; repair the line, or use another file"
+                    ) from error
+    if end < path.stat().st_size:
+        os.truncate(path, end)
+    return results
+
+
+def append(file: TextIO, text: str) -> None:
+    """Append text to an open file and flush it to the disk, so that an error on a full disk is not missed."""
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def claim(path: Path, settings: Mapping[str, Any], *, overwrite: bool = False) -> list[str]:
@@ -60,12 +119,20 @@ def claim(path: Path, settings: Mapping[str, Any], *, overwrite: bool = False) -
 
     Returns:
         The names of the settings that differ from those in the file.
+
+    Raises:
+        ValueError: If the file does not contain settings.
     """
     ours = json.loads(json.dumps(settings, default=str))
     if path.exists() and not overwrite:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(theirs, dict):
+                raise ValueError("it is not a JSON object")
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} does not contain the settings of a run: {error}") from error
         return sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
-    path.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
+    atomic.write_text(path, json.dumps(ours, indent=1) + "\n")
     return []
 
 

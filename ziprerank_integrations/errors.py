@@ -86,7 +86,36 @@ class RemoteError(ZipRerankError, RuntimeError):
 
 
 class MissingDependencyError(ZipRerankError, ImportError):
-    """An optional dependency that is needed and not installed."""
+    """An optional dependency that is needed and not installed, or that cannot be imported."""
+
+
+NOT_INSTALLED = "is not installed"
+"""The result of `import_problem` for a package that is not installed."""
+
+_BROKEN: dict[str, str] = {}  # by module; a second import of a broken package may fail in another way
+
+
+def import_problem(module: str) -> str | None:
+    """Import an optional dependency, and return what is wrong with it.
+
+    A package that is installed may still not import: its binary part was built for another version of Python,
+    torch or the system's libraries.
+
+    Args:
+        module: The dotted module to import, for example ``torch``.
+
+    Returns:
+        `NOT_INSTALLED`, or ``cannot be imported: `` and the reason; None if it is imported.
+    """
+    if module not in _BROKEN:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a broken package raises ImportError, OSError, AttributeError, …
+            top = module.partition(".")[0]
+            if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == top:
+                return NOT_INSTALLED
+            _BROKEN[module] = f"cannot be imported: {one_line(error)[:300] or type(error).__name__}"
+    return _BROKEN.get(module)
 
 
 def require(module: str, extra: str, *, purpose: str | None = None) -> ModuleType:
@@ -94,22 +123,22 @@ def require(module: str, extra: str, *, purpose: str | None = None) -> ModuleTyp
 
     Args:
         module: The dotted module to import, for example ``torch``.
-        extra: The extra of this package that brings it, for example ``local``.
+        extra: The extra of this package that installs it, for example ``local``.
         purpose: What needs it, for the message.
 
     Returns:
         The imported module.
 
     Raises:
-        MissingDependencyError: With the exact ``pip install`` line.
+        MissingDependencyError: If it is not installed, with the exact ``pip install`` line, or if it cannot
+            be imported, with the reason.
     """
-    try:
+    problem = import_problem(module)
+    if problem is None:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        top = module.partition(".")[0]
-        if error.name is None or error.name.partition(".")[0] != top:
-            raise
-        what = f"{purpose} needs {top}" if purpose is not None else f"{top} is needed"
-        raise MissingDependencyError(
-            f"{what}, which is not installed: pip install 'ziprerank-integrations[{extra}]'"
-        ) from error
+    top = module.partition(".")[0]
+    what = f"{purpose} needs {top}" if purpose is not None else f"{top} is needed"
+    install = f"pip install 'ziprerank-integrations[{extra}]'"
+    if problem == NOT_INSTALLED:
+        raise MissingDependencyError(f"{what}, which {problem}: {install}")
+    raise MissingDependencyError(f"{what}, which is installed and {problem}")

@@ -14,6 +14,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from ziprerank_integrations.atomic import write_text
+
 LOG = logging.getLogger(__name__)
 
 PROSE = re.compile(r"[A-Za-z]{2,}")
@@ -153,7 +155,7 @@ def gather(cache: Path, seed: int = 0) -> tuple[list[str], list[str]]:
             seen |= keys
             documents.append(text)
         cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_text("".join(json.dumps(text) + "\n" for text in documents))
+        write_text(cache, "".join(json.dumps(text) + "\n" for text in documents))
     documents = [json.loads(line) for line in cache.read_text().splitlines()]
     documents = [text for text in documents if not _is_repetitive(text)]
     random.Random(seed).shuffle(documents)

@@ -28,6 +28,7 @@ from scripts.tiny.table_rows import ROWS, Row, page_sets
 from scripts.tiny.vision_tower import to_patches
 from scripts.tiny.word_statistics import WordStatistics
 from ziprerank_integrations import Page, ZipReranker
+from ziprerank_integrations.atomic import write_text
 
 LOG = logging.getLogger(__name__)
 SEED = 20_260
@@ -183,8 +184,8 @@ def main() -> None:
             LOG.info(
                 "%s, %d pages: %d of %d, %.0f s", row.name, pages, right, total, time.monotonic() - started
             )
-            arguments.out.write_text(table(results))
-            arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1))
+            write_text(arguments.out, table(results))
+            write_text(arguments.out.with_suffix(".json"), json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

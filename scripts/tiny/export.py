@@ -16,6 +16,7 @@ from transformers import Qwen3VLForConditionalGeneration, Qwen3VLTextModel
 
 from scripts.tiny import bpe, embedding, model_config
 from scripts.tiny.vision_tower import CONTENT, PATCH, VisionEncoder
+from ziprerank_integrations.atomic import sync
 
 FILES = (
     "config.json",
@@ -109,4 +110,5 @@ def write(
             if (temporary / file).exists():
                 shutil.copymode(folder, temporary / file)
                 (temporary / file).chmod(0o644)
+                sync(temporary / file)
                 os.replace(temporary / file, folder / file)

@@ -36,6 +36,7 @@ from scripts.tiny import (
 from scripts.tiny.lists import PageList, PagePool, PageText
 from scripts.tiny.vision_tower import CONTENT, VisionEncoder
 from scripts.tiny.word_statistics import WordStatistics
+from ziprerank_integrations.atomic import replacing
 
 LOG = logging.getLogger(__name__)
 CHECKPOINT = Path(__file__).parents[2] / "ziprerank_integrations" / "checkpoints" / "tiny"
@@ -130,7 +131,8 @@ class Pipeline:
                         encoder, scale, documents, self.stats, sets[name], count, self.seed + 11 + part
                     )
                 LOG.info("%s: %d and %d pages encoded", name, training_count, held_out_count)
-            torch.save((pages[0], pages[1], scale), path)
+            with replacing(path) as temporary:
+                torch.save((pages[0], pages[1], scale), temporary)
         training, held_out, scale = torch.load(path, weights_only=False)
         return training, held_out, scale
 

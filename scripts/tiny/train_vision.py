@@ -20,6 +20,7 @@ from scripts.tiny.layout import Style, lay_out
 from scripts.tiny.master_weights import MasterWeights
 from scripts.tiny.vision_tower import CONTENT, VisionEncoder
 from scripts.tiny.word_statistics import WordStatistics
+from ziprerank_integrations.atomic import replacing
 
 LOG = logging.getLogger(__name__)
 BLANK = 6000  # <|endoftext|>: the target of cells without informative tokens
@@ -208,10 +209,14 @@ def train(
             )
             last_probe = time.monotonic()
         if time.monotonic() - last_save > 180 or spent >= 60 * minutes:
-            partial = state.with_suffix(".part")
-            torch.save(
-                {"masters": masters.state(), "steps": steps, "spent": spent, "reader": encoder.state_dict()},
-                partial,
-            )
-            partial.replace(state)
+            with replacing(state) as temporary:
+                torch.save(
+                    {
+                        "masters": masters.state(),
+                        "steps": steps,
+                        "spent": spent,
+                        "reader": encoder.state_dict(),
+                    },
+                    temporary,
+                )
             last_save = time.monotonic()

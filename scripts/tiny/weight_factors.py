@@ -21,6 +21,7 @@ from scripts.tiny.circuits import ALWAYS, CODE, MATCH, PAGES, SCORE, VALUE, VISU
 from scripts.tiny.language_model import Contents, ListwiseModel, listwise_loss, sample_keep_ratio
 from scripts.tiny.lists import PagePool
 from scripts.tiny.vision_tower import CONTENT
+from ziprerank_integrations.atomic import replacing
 
 LOG = logging.getLogger(__name__)
 GATHER = 8  # lists per step
@@ -185,9 +186,9 @@ def train(
                 sum(right) / len(right),
             )
             losses, right = [], []
-            torch.save(
-                {"factors": factors, "mean": mean, "square": square, "steps": steps, "spent": spent}, state
-            )
+            values = {"factors": factors, "mean": mean, "square": square, "steps": steps, "spent": spent}
+            with replacing(state) as temporary:
+                torch.save(values, temporary)
     LOG.info("factors: %s", {g.name: round(float(f.exp()), 2) for g, f in zip(blocks, factors, strict=True)})
     for block in blocks:
         block.weight.requires_grad_(False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from scripts.tiny.word_lists import BUSINESS, QUESTION_WORDS, name, number
+from ziprerank_integrations.atomic import write_text
 
 PAGE_WORDS = 200
 Piece = tuple[int, int, int]
@@ -37,7 +38,7 @@ class WordStatistics:
         self.tokenizer = tokenizer
         self._pieces: dict[str, list[Piece]] = {}
         if not cache.exists():
-            cache.write_text(json.dumps(self._count(documents)))
+            write_text(cache, json.dumps(self._count(documents)))
         counts = json.loads(cache.read_text())
         self._words: list[str] = counts["words"]
         self._cumulative = np.cumsum(np.array(counts["counts"], np.float64) ** 0.35)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Captured, failure, run
+from ziprerank_integrations import errors
 from ziprerank_integrations.engine.checkpoint_config import read, resolve
 
 
@@ -40,3 +41,16 @@ def test_info_does_not_download_a_hub_model(capsys: Captured, tmp_path: Path) ->
     assert "not downloaded" in capsys.readouterr().out
     assert run("info", "--model", tmp_path) == 1
     assert "not a checkpoint" in failure(capsys)
+
+
+def test_info_shows_why_a_package_cannot_be_imported(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("torch", "pymupdf"):
+        monkeypatch.setitem(errors._BROKEN, module, f"cannot be imported: {module}.so: undefined symbol")
+    assert run("info", "--model", "tiny") == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert lines["device"].rstrip().endswith("unknown: torch cannot be imported: torch.so: undefined symbol")
+    version = importlib.metadata.version("pymupdf")
+    assert lines["pymupdf"].rstrip().endswith(f"{version}, cannot be imported: pymupdf.so: undefined symbol")
+    assert "cannot be imported" not in lines["pypdfium2"]

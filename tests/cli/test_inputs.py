@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,11 @@ def test_an_unreadable_file_is_one_line_and_status_1(
     path.write_bytes(content)
     assert run("rank", path, *SMALL) == 1
     assert part in failure(capsys)
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_a_fifo_or_a_device_is_one_line_and_status_1(capsys: Captured, tmp_path: Path, device: bool) -> None:
+    os.mkfifo(tmp_path / "pipe.pdf")
+    path = Path("/dev/zero") if device else tmp_path / "pipe.pdf"
+    assert run("rank", path, *SMALL) == 1
+    assert failure(capsys).endswith(f"{path}: It is not a regular file\n")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from ziprerank_integrations import errors
 from ziprerank_integrations.engine.attention import attend, choose
 
 
@@ -33,3 +36,15 @@ def test_auto_is_sdpa_on_a_cpu_and_flash_is_refused() -> None:
     assert choose("eager", device, torch.bfloat16) == "eager"
     with pytest.raises(ValueError, match="needs a CUDA device"):
         choose("flash", device, torch.bfloat16)
+
+
+def test_auto_selects_sdpa_where_flash_attn_cannot_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "flash_attn.py").write_text("raise ImportError('undefined symbol: _ZN2at')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(errors, "_BROKEN", {})
+    assert choose("auto", torch.device("cuda"), torch.bfloat16) == "sdpa"
+    assert "undefined symbol: _ZN2at" in caplog.text
+    with pytest.raises(errors.MissingDependencyError, match="undefined symbol: _ZN2at"):
+        choose("flash", torch.device("cuda"), torch.bfloat16)

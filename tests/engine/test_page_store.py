@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import torch
 
 from tests.conftest import picture
 from tests.helpers import checkpoints
+from tests.helpers.full_disk import full_disk
 from ziprerank_integrations import Page, Ranking, ZipReranker
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_kv import PageKV
@@ -154,3 +156,37 @@ def test_several_threads_share_a_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, stores))
     assert len(list(tmp_path.glob("*/*"))) == 20
+
+
+def test_a_file_that_cannot_be_read_is_written_again(tmp_path: Path) -> None:
+    store = PageStore(tmp_path, "checkpoint", 10**6)
+    store.put("a", features(1))
+    (path,) = tmp_path.glob("*/*.safetensors")
+    path.write_bytes(b"")  # as after a crash of the machine
+    assert store.get("a", CPU) is None
+    store.put("a", features(1))
+    assert store.get("a", CPU) is not None
+
+
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = PageStore(tmp_path, "checkpoint", 10**6)
+    with full_disk(2000):
+        store.put("a", features(1, 1000))
+    assert "nothing more is stored" in caplog.text
+    assert [path for path in tmp_path.glob("*/*") if path.is_file()] == []
+
+
+def test_files_of_a_killed_process_are_deleted(tmp_path: Path) -> None:
+    (tmp_path / "00").mkdir()
+    old, new = tmp_path / "00" / "a.part", tmp_path / "00" / "b.part"
+    old.write_bytes(b"x")
+    new.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    PageStore(tmp_path, "checkpoint", 10**6).put("a", features(1))
+    assert not old.exists() and new.exists()
+
+
+def test_a_header_of_any_declared_length_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 16)
+    assert identity(tmp_path, torch.float32)

@@ -27,8 +27,13 @@ def test_a_line_becomes_a_question(tmp_path: Path, make_pdf: Callable[..., Path]
     ("values", "message"),
     [
         ({"pages": [9]}, "a PDF of 6 pages"),
-        ({"pages": []}, "a PDF of 6 pages"),
+        ({"pages": []}, "at least one page"),
+        ({"pages": "12"}, "at least one page"),
+        ({"pages": [1e400]}, "a PDF of 6 pages"),
+        ({"pages": [True]}, "a PDF of 6 pages"),
         ({"query": None}, "'query' is missing"),
+        ({"query": ["q"]}, "not a text"),
+        ({"pdf": 5}, "unsupported operand"),
     ],
 )
 def test_an_invalid_line_is_named(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.full_disk import full_disk
 from ziprerank_integrations import Page, RankedPage, Ranking
 from ziprerank_integrations.evaluation import mmdocir
 from ziprerank_integrations.evaluation.first_stage import read_run
@@ -89,3 +90,21 @@ def test_another_first_stage(dataset: tuple[Path, Path], tmp_path: Path) -> None
     del run["law.pdf#1"]
     with pytest.raises(DatasetError, match=r"law\.pdf#1"):
         evaluation(tmp_path / "b", ReversedReranker(), first_stage=run).run(mmdocir.questions(*dataset))
+
+
+def test_a_run_on_a_full_disk_keeps_its_results_and_continues(
+    dataset: tuple[Path, Path], tmp_path: Path
+) -> None:
+    complete = evaluation(tmp_path / "whole", ReversedReranker()).run(mmdocir.questions(*dataset))
+    folder = tmp_path / "full"
+    with full_disk(1500), pytest.raises(OSError, match="too large"):
+        evaluation(folder, ReversedReranker()).run(mmdocir.questions(*dataset))
+    finished = (folder / "results.jsonl").read_text().count("\n")
+    assert 0 < finished < 6
+    with full_disk(600), pytest.raises(OSError, match="too large"):  # still full
+        evaluation(folder, ReversedReranker()).run(mmdocir.questions(*dataset))
+    assert (folder / "results.jsonl").read_text().count("\n") == finished
+    reranker = ReversedReranker()
+    assert evaluation(folder, reranker).run(mmdocir.questions(*dataset)) == complete
+    assert len(reranker.calls) == 6 - finished
+    assert (folder / "run.trec").read_text() == (tmp_path / "whole" / "run.trec").read_text()

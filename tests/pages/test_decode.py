@@ -7,7 +7,11 @@ import json
 import struct
 import subprocess
 import sys
+import threading
+import warnings
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,3 +124,135 @@ def test_sizes_that_are_not_allowed(size: tuple[int, int], part: str) -> None:
     decode.check_size(10, 10, "page", 100)
     with pytest.raises(PageError, match=part):
         decode.check_size(*size, "page", 100)
+
+
+def qoi() -> bytes:
+    return b"qoif" + struct.pack(">IIBB", 64, 64, 3, 0) + b"\xfe\1\2\3" * 4096 + b"\0" * 7 + b"\1"
+
+
+def rle_bmp() -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 8, 1, 128, 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 2000, 0, 0, 54 + 1024) + header + b"\0" * 1024 + b"\x40\5\0\0" * 64
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P1 64 64 " + b"1 " * 4096,
+        b"P2 64 64 255 " + b"7 " * 4096,
+        b"P3 64 64 255 " + b"7 " * 3 * 4096,
+        b"P6 64 64 65535 " + b"\0\7" * 3 * 4096,
+        qoi(),
+        rle_bmp(),
+        encoded(picture(1, (64, 64)), "ICO"),
+        encoded(picture(1, (64, 64)), "ICNS"),
+    ],
+    ids=["P1", "P2", "P3", "16-bit PPM", "QOI", "RLE BMP", "ICO", "ICNS"],
+)
+def test_images_that_are_decoded_in_python_or_not_limited_by_their_header(data: bytes) -> None:
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()  # Pillow reads it
+    with pytest.raises(PageError, match=r"cannot be opened|not an image that Pillow can read"):
+        Page.from_image(data).image()
+    assert not decode.is_image(data)
+
+
+def test_a_jpeg_2000_whose_codestream_is_larger_than_its_header_says() -> None:
+    data = encoded(picture(1, (600, 500)), "JPEG2000")
+    assert Page.from_image(data).image().size == (600, 500)
+    start = data.index(b"ihdr") + 4
+    small = data[:start] + struct.pack(">II", 10, 10) + data[start + 8 :]
+    with pytest.raises(PageError, match="not that of its codestream"):
+        Page.from_image(small).image()
+    decoy = b"\xff\x4f\xff\x51" + b"\0" * 4 + struct.pack(">4I", 10, 10, 0, 0)
+    assert not decode.is_image(small[:12] + struct.pack(">I4s", 8 + len(decoy), b"free") + decoy + small[12:])
+
+
+def test_a_jpeg_of_endless_scans() -> None:
+    data = encoded(picture(1, (64, 64)), "JPEG", progressive=True)
+    assert Page.from_image(data).image().size == (64, 64)
+    scan = data.rindex(b"\xff\xda")
+    with pytest.raises(PageError, match="more than 100 scans"):
+        Page.from_image(data[:-2] + data[scan:-2] * 200 + b"\xff\xd9").image()
+
+
+def test_a_tiff_with_enormous_tiles() -> None:
+    tags = {256: 64, 257: 64, 258: 8, 259: 5, 262: 1, 277: 1, 322: 40_000, 323: 40_000, 324: 8, 325: 8}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = b"II*\0" + struct.pack("<I", 16) + b"\x80" * 8 + struct.pack("<H", len(tags)) + entries + b"\0" * 4
+    with pytest.raises(PageError, match="tiles have 40000 x 40000 pixels"):
+        Page.from_image(data).image()
+
+
+def test_header_checks_in_threads_leave_the_warning_filters() -> None:
+    data = encoded(picture(1, (64, 64)))
+    stop = threading.Event()
+
+    def check() -> None:
+        while not stop.is_set():
+            decode.check_header(data, "page")
+
+    before, interval = list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=check)
+    thread.start()
+    try:
+        for _ in range(300):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ImportWarning)
+                decode.is_image(data)
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        thread.join()
+    assert list(warnings.filters) == before
+
+
+SIDE = 1200
+PEAK = """
+import sys
+from ziprerank_integrations.pages.decode import decode, peak_bytes
+small, data = (open(path, "rb").read() for path in sys.argv[1:])
+size = lambda height, width, scalable: (512, 512)
+def peak():
+    status = open("/proc/self/status").read()
+    return 1024 * int(status.partition("VmPeak:")[2].split()[0])
+decode(small, "page").resize((8, 8))
+before = peak()
+decode(data, "page").resize((512, 512))
+print(peak() - before, peak_bytes(data, "page", size))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [
+        ("WEBP", "RGB", {"lossless": True}),
+        ("WEBP", "RGBA", {"lossless": True}),
+        ("JPEG", "RGB", {"progressive": True, "subsampling": 0}),
+        ("JPEG", "CMYK", {"progressive": True}),
+        ("PNG", "RGB", {}),
+        ("PNG", "RGBA", {}),
+        ("PNG", "P", {"transparency": 0}),
+        ("PNG", "I;16", {}),
+        ("GIF", "P", {}),
+        ("TIFF", "RGBA", {"compression": "tiff_lzw"}),
+        ("TIFF", "F", {}),
+        ("JPEG2000", "RGBA", {}),
+        ("AVIF", "RGBA", {}),
+        ("BMP", "RGB", {}),
+    ],
+)
+def test_decoding_takes_no_more_memory_than_is_reserved(
+    tmp_path: Path, format: str, mode: str, options: dict[str, Any]
+) -> None:
+    paths = []
+    for side in (32, SIDE):
+        image = Image.new(mode, (side, side))
+        image.paste(1 if mode in ("P", "F", "I;16") else (1, 2, 3, 100)[: len(mode)], (0, 0, side // 2, side))
+        paths.append(tmp_path / str(side))
+        paths[-1].write_bytes(encoded(image, format, **options))
+    done = subprocess.run([sys.executable, "-c", PEAK, *paths], capture_output=True, text=True, check=True)
+    taken, reserved = map(int, done.stdout.split())
+    assert SIDE * SIDE < taken < reserved + 2**20 < 4 * taken

@@ -52,3 +52,30 @@ def test_a_path_inside_a_folder(tmp_path: Path) -> None:
             files.inside(outside, root)
     with pytest.raises(PageError, match="null character"):
         files.inside("a\0", root)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "link"])
+def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "page.png"
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path = Path("/dev/zero")
+    if kind == "link":
+        (tmp_path / "link.png").symlink_to(path)
+        path = tmp_path / "link.png"
+    for function in (files.read, files.digest, files.state):
+        with pytest.raises(PageError, match="cannot be read: It is not a regular file"):
+            function(str(path))
+    for page in (Page.from_image(path), Page.from_pdf_page(path, 1)):
+        with pytest.raises(PageError, match="not a regular file"):
+            page.image()
+    with pytest.raises(OSError, match="not a regular file"):
+        files.open_regular(path)
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "sparse.png").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(PageError, match="is larger than 1,073,741,824 bytes"):
+        files.read(str(tmp_path / "sparse.png"))

@@ -12,7 +12,8 @@ import numpy as np
 import pymupdf
 import pytest
 
-from ziprerank_integrations import Page, PageError, ZipReranker
+from ziprerank_integrations import Page, PageError, ZipReranker, errors
+from ziprerank_integrations.errors import MissingDependencyError
 from ziprerank_integrations.pages import pdf
 from ziprerank_integrations.pages.pdf_pdfium import PdfiumFile
 from ziprerank_integrations.pages.pdf_pymupdf import PyMuPdfFile
@@ -157,3 +158,14 @@ def test_a_rotated_page_has_its_width_and_height_swapped(library: Any) -> None:
     assert file.size(0) == (400.0, 200.0)
     assert file.render(0, 40, 20).size == (40, 20)
     file.close()
+
+
+def test_a_library_that_cannot_be_imported_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pdf.renderer() == "pymupdf"
+    monkeypatch.setitem(errors._BROKEN, "pymupdf", "cannot be imported: undefined symbol")
+    assert pdf.renderer() == "pdfium"
+    monkeypatch.setitem(errors._BROKEN, "pypdfium2", "cannot be imported: libpdfium.so is missing")
+    with pytest.raises(
+        MissingDependencyError, match=r"undefined symbol, pypdfium2 .* libpdfium\.so is missing"
+    ):
+        pdf.renderer()

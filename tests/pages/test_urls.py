@@ -191,3 +191,33 @@ def test_addresses_that_are_public(address: str) -> None:
 )
 def test_a_label_shows_no_credentials(url: str) -> None:
     assert not [part for part in ("ss@", "pw", "secret") if part in urls.short(url)]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("168.63.129.16", "::ffff:168.63.129.16", "2002:a83f:8110::", "64:ff9b::a83f:8110"),  # Azure
+        *("161.26.0.10", "166.9.48.1", "100.100.100.200", "192.0.0.192", "169.254.169.254", "169.254.170.2"),
+        *("fd00:ec2::254", "fd20:ce::254", "fe80::a9fe:a9fe", "fe80::1%eth0"),
+    ],
+)
+def test_metadata_services_of_clouds_are_not_public(address: str) -> None:
+    assert not urls._public(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(" http://example.org/a.png", "\thttp://example.org/", "\x00http://example.org/"),
+        *("ht\ntp://example.org/", "http:///a.png", "http:a.png"),
+    ],
+)
+def test_a_url_that_two_parsers_read_differently_is_rejected(url: str) -> None:
+    with pytest.raises(PageAccessError, match="only http and https URLs"):
+        Page.from_url(url, allow_urls=True)
+
+
+@pytest.mark.parametrize("url", ["http://exa mple.invalid/", "http://a.invalid:99999999/"])
+def test_a_url_with_an_impossible_host_or_port_raises(url: str) -> None:
+    with pytest.raises(PageError):
+        Page.from_url(url, allow_urls=True).image()

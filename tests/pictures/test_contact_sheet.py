@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.full_disk import full_disk
 from ziprerank_integrations import ZipReranker
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pictures import contact_sheet
@@ -187,3 +188,12 @@ def test_a_text_page_is_shown_as_the_model_saw_it(small: ZipReranker) -> None:
     # Five narrow cards: laid out for the card, the text would be cut, and warnings are errors here.
     assert contact_sheet.sheet(ranking, top=5).width <= 2400
     assert ranking.max_side == 512
+
+
+def test_a_full_disk_leaves_the_old_picture(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    ranking(Sized(RED)).save(path)
+    before = path.read_bytes()
+    with full_disk(1000), pytest.raises(OSError, match=r"too large|encoder error"):
+        ranking(Sized(RED), Sized(RED)).save(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

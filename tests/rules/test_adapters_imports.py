@@ -92,9 +92,6 @@ def test_the_error_without_torch_names_the_extra() -> None:
 def test_without_a_pdf_library_a_pdf_without_a_number_is_ranked_by_its_text() -> None:
     code = (
         without("pymupdf", "fitz", "pypdfium2")
-        + "import importlib.util, sys\n"
-        + "find = importlib.util.find_spec\n"
-        + "importlib.util.find_spec = lambda n, *a: None if n in ('pymupdf', 'pypdfium2') else find(n, *a)\n"
         + "from langchain_core.documents import Document\n"
         + "from ziprerank_integrations import RankedPage, Ranking\n"
         + "from ziprerank_integrations.langchain import ZipRerank\n"

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import picture
+from tests.helpers.full_disk import full_disk
 from tests.training.data import write
 from ziprerank_integrations import Page, RemoteError
 from ziprerank_integrations.cli import main
@@ -121,3 +122,18 @@ def test_a_target_that_is_another_file_is_kept(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="not a result of this command"):
         distill(source, target, Teacher(url="http://127.0.0.1:9", model="m"))
     assert target.read_text() == '{"no": "line"}\n'
+
+
+def test_a_full_disk_stops_the_requests_and_keeps_the_responses(tmp_path: Path, endpoint: str) -> None:
+    picture(1, (50, 60)).save(tmp_path / "a.png")
+    questions = [{"query": f"number {number}", "pages": ["a.png"]} for number in range(40)]
+    source, target = write(tmp_path / "questions.jsonl", *questions), tmp_path / "ranked.jsonl"
+    teacher = Teacher(url=endpoint, model="oracle", retries=1)
+    with full_disk(200), pytest.raises(OSError, match="too large"):
+        distill(source, target, teacher, workers=1)
+    assert len(TeacherHandler.keys) < 20
+    complete = target.read_text().count("\n")
+    assert complete >= 1
+    requests = len(TeacherHandler.keys)
+    assert distill(source, target, teacher) == 0
+    assert len(read(target, 2)) == 40 and len(TeacherHandler.keys) > requests

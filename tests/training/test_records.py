@@ -84,6 +84,16 @@ def test_a_table_of_passages(tmp_path: Path) -> None:
         ({"query": "q", "passages": ["a"] * 21, "ranking": []}, "21 pages"),
         ({"query": "q", "passages": ["a"], "ranking": [1]}, "does not exist"),
         ({"query": "q", "passages": [" "], "ranking": [0]}, "blank"),
+        ({"query": "q", "passages": "ab", "ranking": [0]}, "passages is not a list"),
+        ({"query": "q", "passages": ["a"], "ranking": [0.0]}, "not an integer"),
+        ({"query": "q", "passages": ["a"], "ranking": [True]}, "not an integer"),
+        ({"query": "q", "passages": ["a"], "ranking": [[0]]}, "not an integer"),
+        ({"query": "q", "passages": ["a"], "ranking": None}, "ranking is not a list"),
+        ({"query": "q", "passages": ["a"], "ranking": [0], "answers": 0}, "answers is not a list"),
+        ({"query": "q", "passages": [5], "ranking": [0]}, "blank"),
+        ({"conversations": [{"from": "human", "value": 5}, {"from": "gpt", "value": "[1]"}]}, "not a text"),
+        ({"conversations": [["human", "gpt"]]}, ""),
+        ({"conversations": [{"from": [], "value": "x"}]}, ""),
         (
             {"conversations": [{"from": "human", "value": "[1] a"}, {"from": "gpt", "value": "[1]"}]},
             "Search Query",
@@ -96,3 +106,23 @@ def test_an_invalid_line_is_named(tmp_path: Path, row: dict[str, Any], message: 
         read(write(tmp_path / "a.jsonl", good, row), 1)
     with pytest.raises(RecordError, match="contains no examples"):
         read(write(tmp_path / "b.jsonl"), 1)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [5, None, ["a.png"], {}, {"pdf": "a.pdf"}, {"pdf": 5, "page": 1}, {"image": None}, {"image": "a\0.png"}]
+    + [{"pdf": "a.pdf", "page": value} for value in ("2", 1e400, True, None, [1])]
+    + [{"parquet": "none.parquet", "row": 0}, {"parquet": "a.jsonl", "row": 1e400}],
+)
+def test_an_odd_page_reference_is_named(tmp_path: Path, page: Any) -> None:
+    row = {"query": "q", "pages": [page], "ranking": [0]}
+    with pytest.raises(RecordError, match=r"a\.jsonl, line 1"):
+        read(write(tmp_path / "a.jsonl", row), 2)
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, "5", '"query"', "{half"])
+def test_a_line_that_is_not_an_object_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(RecordError, match=r"a\.jsonl, line 1: not"):
+        read(path, 1)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ziprerank_integrations import atomic
 from ziprerank_integrations.cli.options import EVAL, Model, with_options
 from ziprerank_integrations.cli.rank import choose, report
 from ziprerank_integrations.evaluation import first_stage as first_stages
@@ -114,7 +115,7 @@ def _evaluate(
     if not results:
         raise ValueError("there are no questions")
     text = table.markdown(results, paper=data.published)
-    (output / "table.md").write_text(text, encoding="utf-8")
+    atomic.write_text(output / "table.md", text)
     typer.echo(text, nl=False)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import platform
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,26 @@ import ziprerank_integrations
 from ziprerank_integrations.cli.options import Model
 from ziprerank_integrations.cli.rank import choose
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig, read, resolve
-from ziprerank_integrations.errors import CheckpointError, ZipRerankError
+from ziprerank_integrations.errors import CheckpointError, ZipRerankError, import_problem
 from ziprerank_integrations.options import MAX_WINDOW
 
 PARTS = {
-    "torch": "local",
-    "transformers": "local",
-    "tokenizers": "local",
-    "safetensors": "local",
-    "huggingface-hub": "local",
-    "pymupdf": "pdf",
-    "pypdfium2": "pdfium",
-    "flash-attn": "flash",
-    "fastapi": "server",
-    "uvicorn": "server",
-    "ray": "ray",
-    "llama-index-core": "llama-index",
-    "langchain-core": "langchain",
-    "haystack-ai": "haystack",
+    "torch": ("torch", "local"),
+    "transformers": ("transformers", "local"),
+    "tokenizers": ("tokenizers", "local"),
+    "safetensors": ("safetensors", "local"),
+    "huggingface-hub": ("huggingface_hub", "local"),
+    "pymupdf": ("pymupdf", "pdf"),
+    "pypdfium2": ("pypdfium2", "pdfium"),
+    "flash-attn": ("flash_attn", "flash"),
+    "fastapi": ("fastapi", "server"),
+    "uvicorn": ("uvicorn", "server"),
+    "ray": ("ray", "ray"),
+    "llama-index-core": ("llama_index.core", "llama-index"),
+    "langchain-core": ("langchain_core", "langchain"),
+    "haystack-ai": ("haystack", "haystack"),
 }
-"""Optional packages, and the extra that installs each."""
+"""Optional packages: the module of each, and the extra that installs it."""
 
 
 def info(model: Model = None) -> None:
@@ -52,20 +52,29 @@ def info(model: Model = None) -> None:
     for name, value in describe(model):
         table.add_row(name, Text(value))
     table.add_row("", "")
-    for package, extra in PARTS.items():
-        try:
-            state = Text(importlib.metadata.version(package))
-        except importlib.metadata.PackageNotFoundError:
-            # Text, not a string: rich would read [extra] as markup.
-            state = Text(f"not installed: pip install 'ziprerank-integrations[{extra}]'", style="dim")
-        table.add_row(package, state)
+    for package, (module, extra) in PARTS.items():
+        table.add_row(package, _state(package, module, extra))
     console.print(table)
+
+
+def _state(package: str, module: str, extra: str) -> Text:
+    """Return a package's version, and why it cannot be imported if that is so."""
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        # Text, not a string: rich would read [extra] as markup.
+        return Text(f"not installed: pip install 'ziprerank-integrations[{extra}]'", style="dim")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other packages, on import
+        problem = import_problem(module)
+    return Text(version) if problem is None else Text(f"{version}, {problem}", style="red")
 
 
 def device() -> str:
     """Return the device that would be used, with details."""
-    if importlib.util.find_spec("torch") is None:
-        return "unknown: torch is not installed"
+    problem = import_problem("torch")
+    if problem is not None:
+        return f"unknown: torch {problem}"
     import torch
 
     if torch.cuda.is_available():
@@ -111,7 +120,7 @@ def describe(model: str | None) -> list[tuple[str, str]]:
 
 
 def _downloaded(model: str) -> Path | None:
-    if importlib.util.find_spec("huggingface_hub") is None:
+    if import_problem("huggingface_hub") is not None:
         return None
     from huggingface_hub import try_to_load_from_cache
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages.decode import is_image
-from ziprerank_integrations.pages.files import read
+from ziprerank_integrations.pages.files import open_regular, read
 from ziprerank_integrations.pages.pdf import is_pdf
 from ziprerank_integrations.types import Page
 
@@ -22,7 +22,7 @@ def open_pages(files: Sequence[Path], selection: str | None, on_error: str) -> l
 
     Raises:
         PageError: If a file is neither, or cannot be opened (unless ``on_error`` is ``last``).
-        OSError: If a file cannot be read.
+        OSError: If a file cannot be read, or is not a regular file.
         ValueError: If pages are selected and there is no PDF, or the selection is not valid.
     """
     are_pdfs = [_starts_as_pdf(path) for path in files]
@@ -35,7 +35,7 @@ def open_pages(files: Sequence[Path], selection: str | None, on_error: str) -> l
 
 
 def _starts_as_pdf(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return is_pdf(file.read(1024))
 
 

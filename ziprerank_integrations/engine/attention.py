@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+import logging
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ziprerank_integrations.errors import require
+from ziprerank_integrations.errors import NOT_INSTALLED, import_problem, require
+
+logger = logging.getLogger(__name__)
 
 Kernel = Literal["sdpa", "flash", "eager"]
 
@@ -24,7 +26,7 @@ def choose(attention: str, device: torch.device, dtype: torch.dtype) -> Kernel:
 
     Raises:
         ValueError: If ``flash`` is requested and not supported by device or dtype.
-        MissingDependencyError: If ``flash`` is requested and flash-attn is not installed.
+        MissingDependencyError: If ``flash`` is requested and flash-attn cannot be imported.
     """
     supported = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
     if attention == "flash":
@@ -35,7 +37,10 @@ def choose(attention: str, device: torch.device, dtype: torch.dtype) -> Kernel:
         require("flash_attn", "flash", purpose="attention='flash'")
         return "flash"
     if attention == "auto":
-        return "flash" if supported and importlib.util.find_spec("flash_attn") is not None else "sdpa"
+        problem = import_problem("flash_attn") if supported else None
+        if problem not in (None, NOT_INSTALLED):
+            logger.warning("attention='auto' selects sdpa: flash_attn %s", problem)
+        return "flash" if supported and problem is None else "sdpa"
     return "eager" if attention == "eager" else "sdpa"
 
 

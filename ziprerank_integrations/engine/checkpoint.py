@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,11 +12,15 @@ from torch import Tensor
 
 from ziprerank_integrations.engine.attention import Kernel, choose
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
+from ziprerank_integrations.engine.checkpoint_limits import check_parameters, read_json
 from ziprerank_integrations.engine.qwen3vl import KeyValues, LanguageModel, VisionTower
 from ziprerank_integrations.engine.scorers import scorer_class
 from ziprerank_integrations.engine.scorers.base import Scorer
 from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.errors import CheckpointError, EngineError, one_line
+
+# Of config.json: kernels, which may be code of a repository, and classes of other code.
+_IGNORED = ("attn_implementation", "attn_implementation_internal", "experts_implementation", "auto_map")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def _load(
     config: CheckpointConfig, device: str | None, dtype: str | None, attention: str, *, answers: bool = True
 ) -> tuple[Any, Tensor, Any, CheckpointConfig, Kernel]:
     """Return the arguments of `assemble`; without ``answers``, the output layer may be missing."""
-    from transformers import AutoTokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+    from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
     target = pick_device(device)
     if dtype is None:
@@ -117,21 +120,19 @@ def _load(
     kernel = choose(attention, target, weight_dtype)  # before the weights: an error should not take minutes
     folder = config.folder
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         if tokenizer.chat_template is None and (folder / "chat_template.json").exists():
             # Where processors of older versions of transformers kept it.
-            older = json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))
-            tokenizer.chat_template = older["chat_template"]
+            tokenizer.chat_template = read_json(folder, "chat_template.json")["chat_template"]
     except Exception as error:  # transformers and tokenizers raise many kinds
         raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {one_line(error)[:300]}") from error
     try:
         with no_progress():
-            model_config: Any = Qwen3VLConfig.from_pretrained(folder, local_files_only=True)
-            if config.pointwise is not None:  # layers above are not loaded
-                model_config.text_config.num_hidden_layers = config.pointwise.layers
+            model_config = transformers_config(config)
             loaded: Any = Qwen3VLForConditionalGeneration.from_pretrained(
                 folder,
                 config=model_config,
+                attn_implementation="sdpa",  # `attend` computes attention
                 dtype=weight_dtype,
                 use_safetensors=True,
                 local_files_only=True,
@@ -139,6 +140,8 @@ def _load(
             )
             model, report = loaded
             del loaded
+    except CheckpointError:
+        raise
     except Exception as error:
         raise CheckpointError(f"{folder}: the weights cannot be loaded: {one_line(error)[:300]}") from error
     missing = sorted(str(name) for name in (*report["missing_keys"], *report["mismatched_keys"]))
@@ -158,6 +161,28 @@ def _load(
     except torch.OutOfMemoryError as error:
         raise EngineError(f"the model does not fit into the memory of {target}") from error
     return core, head, tokenizer, config, kernel
+
+
+def transformers_config(config: CheckpointConfig) -> Any:
+    """Return transformers' config of a checkpoint, without the keys that select code or other files.
+
+    Raises:
+        CheckpointError: If it describes a larger model than the weight files contain.
+    """
+    from transformers import Qwen3VLConfig
+
+    def plain(values: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: plain(value) if isinstance(value, dict) else value
+            for name, value in values.items()
+            if not name.endswith(_IGNORED) and name != "transformers_weights"
+        }
+
+    result: Any = Qwen3VLConfig.from_dict(plain(config.raw))
+    if config.pointwise is not None:  # layers above are not loaded
+        result.text_config.num_hidden_layers = config.pointwise.layers
+    check_parameters(config.folder, result)
+    return result
 
 
 def assemble(core: Any, head: Tensor, tokenizer: Any, config: CheckpointConfig, kernel: Kernel) -> Checkpoint:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ziprerank_integrations.engine import pointwise_config
+from ziprerank_integrations.engine import checkpoint_limits, pointwise_config
+from ziprerank_integrations.engine.checkpoint_limits import read_json
 from ziprerank_integrations.engine.pointwise_config import PointwiseConfig
 from ziprerank_integrations.engine.scorers import SCORERS
 from ziprerank_integrations.errors import CheckpointError, one_line, require
@@ -110,7 +112,7 @@ def read(folder: Path, scorer: str | None = None) -> CheckpointConfig:
     Raises:
         CheckpointError: If it is not a Qwen3-VL checkpoint with safetensors weights and a tokenizer.
     """
-    config = _read_json(folder, "config.json", needed=True)
+    config = read_json(folder, "config.json", needed=True)
     if config.get("model_type") != "qwen3_vl":
         raise CheckpointError(
             f"{folder} is not a Qwen3-VL checkpoint: config.json says model_type={config.get('model_type')!r}"
@@ -118,12 +120,14 @@ def read(folder: Path, scorer: str | None = None) -> CheckpointConfig:
     vision, text = config.get("vision_config"), config.get("text_config")
     if not isinstance(vision, dict) or not isinstance(text, dict):
         raise CheckpointError(f"{folder}: config.json lacks vision_config or text_config")
+    checkpoint_limits.check_dimensions(folder, text, vision)
     if not any(folder.glob("*.safetensors")):
         pickled = any(True for pattern in _PICKLED for _ in folder.glob(pattern))
         raise CheckpointError(
             f"{folder} has no safetensors weights"
             + (", only pickled ones, which are never loaded; convert them" if pickled else "")
         )
+    checkpoint_limits.check_weight_files(folder)
     if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):
         raise CheckpointError(f"{folder} has no tokenizer (tokenizer.json, or vocab.json and merges.txt)")
     scorer, pointwise, max_side, random_weights = _own(folder, config, scorer)
@@ -131,7 +135,7 @@ def read(folder: Path, scorer: str | None = None) -> CheckpointConfig:
     images = _image_settings(folder)
     size = images["size"] if isinstance(images.get("size"), dict) else {}
     try:
-        return CheckpointConfig(
+        result = CheckpointConfig(
             folder=folder,
             raw=config,
             scorer=scorer,
@@ -145,7 +149,11 @@ def read(folder: Path, scorer: str | None = None) -> CheckpointConfig:
             mean=_three(_first(images.get("image_mean"), 0.5)),
             std=_three(_first(images.get("image_std"), 0.5)),
         )
-    except (TypeError, ValueError) as error:
+        checkpoint_limits.check_pixels(result.min_pixels, result.max_pixels, result.patch, result.merge)
+        if not all(result.std):
+            raise ValueError("image_std is 0")
+        return result
+    except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{folder}: the image processor's settings cannot be read: {error}") from error
 
 
@@ -158,6 +166,8 @@ def _three(value: float | list[float]) -> tuple[float, ...]:
     channels = tuple(map(float, value)) if isinstance(value, list) else (float(value),) * 3
     if len(channels) != 3:
         raise ValueError(f"{len(channels)} channels instead of 3")
+    if not all(map(math.isfinite, channels)):
+        raise ValueError("the mean and standard deviation of a channel are finite numbers")
     return channels
 
 
@@ -171,9 +181,12 @@ def _own(
     if own is None:
         own = {} if answers is None else {"scorer": "pointwise"}
     if option is not None:
-        own = json.loads(option) if option.startswith("{") else {**own, "scorer": option}
+        try:
+            own = json.loads(option) if option.startswith("{") else {**own, "scorer": option}
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"the option scorer is not JSON: {error}") from error
     scorer = own.get("scorer", "listwise")
-    if scorer not in SCORERS:
+    if not isinstance(scorer, str) or scorer not in SCORERS:
         raise CheckpointError(
             f"{folder}: config.json names the scorer {scorer!r}, which is not one of "
             + ", ".join(map(repr, SCORERS))
@@ -187,7 +200,7 @@ def _own(
             )
         if max_side is not None or pointwise is None:
             check_max_side(max_side)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{folder}: config.json: {error}") from error
     return scorer, pointwise, max_side, own.get("random_weights") is True
 
@@ -199,34 +212,21 @@ def _logit_score(folder: Path) -> tuple[int, int] | None:
     try:
         for module in json.loads((folder / "modules.json").read_text(encoding="utf-8")):
             if str(module["type"]).rpartition(".")[2] == "LogitScore":
-                declared = _read_json(folder / module["path"], "config.json", needed=True)
+                declared = read_json(
+                    checkpoint_limits.inside(folder, module["path"]), "config.json", needed=True
+                )
                 return int(declared["true_token_id"]), int(declared["false_token_id"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{folder}: modules.json cannot be used: {one_line(error)}") from error
     return None
 
 
 def _image_settings(folder: Path) -> dict[str, Any]:
-    settings = _read_json(folder, "preprocessor_config.json")
+    settings = read_json(folder, "preprocessor_config.json")
     if settings:
         return settings
-    nested = _read_json(folder, "processor_config.json").get("image_processor", {})
+    nested = read_json(folder, "processor_config.json").get("image_processor", {})
     return nested if isinstance(nested, dict) else {}
-
-
-def _read_json(folder: Path, name: str, *, needed: bool = False) -> dict[str, Any]:
-    path = folder / name
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        if needed:
-            raise CheckpointError(f"{folder} is not a checkpoint: it has no {name}") from error
-        return {}
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is not a JSON object")
-    return content
 
 
 def download(model: str, *, revision: str | None, token: str | bool | None, cache_dir: str | None) -> Path:
@@ -266,7 +266,7 @@ def _complete(folder: Path) -> bool:
         (folder / name).exists() for name in ("tokenizer.json", "vocab.json")
     ):
         return False
-    index = _read_json(folder, "model.safetensors.index.json").get("weight_map")
+    index = read_json(folder, "model.safetensors.index.json").get("weight_map")
     if not isinstance(index, dict):
         return any("-of-" not in path.name for path in folder.glob("*.safetensors"))
     return all((folder / name).exists() for name in set(index.values()))

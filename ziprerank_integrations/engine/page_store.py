@@ -7,18 +7,23 @@ import logging
 import os
 import tempfile
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ziprerank_integrations import atomic
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_kv import PageKV
 from ziprerank_integrations.engine.scorers.base import PageState
 
 _FORMAT = "1"
 _SUFFIX = ".safetensors"
+_MAX_HEADER_BYTES = 100_000_000  # the limit of the format; a broken file may declare any length
+_PART_SECONDS = 3600
 _logger = logging.getLogger(__name__)
 
 
@@ -27,7 +32,7 @@ class PageStore:
 
     A file's name is a hash of the key and of ``identity``, and its header repeats both, so that a state of
     another checkpoint, dtype, instruction or size is never read. Files are written aside and renamed. A file
-    that cannot be read is a miss; a folder that cannot be written to is only read from then on.
+    that cannot be read is deleted; a folder that cannot be written to is only read from then on.
 
     Args:
         folder: The folder; it is created.
@@ -61,6 +66,8 @@ class PageStore:
             return state
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             _logger.warning("%s is not used: %s", path, error)
+            with suppress(OSError):
+                path.unlink()  # so that the state is written again
             return None
 
     def put(self, key: str, state: PageState) -> None:
@@ -78,6 +85,7 @@ class PageStore:
                 save_file(
                     {name: part.cpu().contiguous() for name, part in tensors.items()}, temporary, header
                 )
+                atomic.sync(temporary)
                 os.replace(temporary, path)
             finally:
                 Path(temporary).unlink(missing_ok=True)
@@ -98,6 +106,10 @@ class PageStore:
                 return
             # Other processes add and delete too, so the folder is read again.
             files = []
+            for path in self._folder.glob("*/*.part"):  # of a process that was killed
+                with suppress(OSError):
+                    if path.stat().st_mtime < time.time() - _PART_SECONDS:
+                        path.unlink()
             for path in self._folder.glob(f"*/*{_SUFFIX}"):
                 try:
                     status = path.stat()
@@ -124,7 +136,7 @@ def identity(folder: Path, dtype: torch.dtype) -> str:
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            header = file.read(length)
+            header = file.read(min(length, _MAX_HEADER_BYTES))
         status = path.stat()
         content.update(f"\0{path.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode() + header)
     return f"{content.hexdigest()}:{dtype}"

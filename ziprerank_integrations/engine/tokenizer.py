@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ziprerank_integrations.engine.chat_template import render
 from ziprerank_integrations.engine.prompts import Prompt, Special
-from ziprerank_integrations.errors import CheckpointError
+from ziprerank_integrations.errors import CheckpointError, one_line
 
 _TEXT = "\ue000prompt\ue001"
 
@@ -172,12 +173,14 @@ class TextEncoder:
 
     def _write(self, pages: int) -> tuple[str, str]:
         content = [{"type": "text", "text": _TEXT}, *({"type": "image"} for _ in range(pages))]
+        messages = [{"role": "user", "content": content}]
         try:
-            written = self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-            )
+            template = self._tokenizer.get_chat_template()
+            special = {name: str(token) for name, token in self._tokenizer.special_tokens_map.items()}
+            written = render(template, messages, add_generation_prompt=True, **special)
         except Exception as error:  # jinja2's own errors, or ValueError where there is no template
-            raise CheckpointError(f"the checkpoint's chat template cannot be used: {error}") from error
+            reason = one_line(error)[:300] or type(error).__name__
+            raise CheckpointError(f"the checkpoint's chat template cannot be used: {reason}") from error
         before, _, after = written.partition(_TEXT)
         marks = [part for part in self._split.split(after) if self._special.get(part) == self._image]
         if _TEXT in after or len(marks) != pages or not written.startswith(before + _TEXT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,18 +22,26 @@ def read_run(path: str | os.PathLike[str]) -> dict[str, list[str]]:
         DatasetError: If a line has another form.
     """
     scored: dict[str, list[tuple[float, str]]] = {}
-    for number, line in lines(Path(path)):
-        # With tabs as separators, ids may contain spaces.
-        parts = line.split("\t") if "\t" in line else line.split()
-        try:
-            question, _, page, _, score = parts[:5]
-            scored.setdefault(question, []).append((float(score), page))
-        except ValueError as error:
-            raise DatasetError(f"{path}, line {number}: not a line of a TREC run") from error
+    try:
+        for number, line in lines(Path(path)):
+            # With tabs as separators, ids may contain spaces.
+            parts = line.split("\t") if "\t" in line else line.split()
+            if len(parts) < 5 or not _is_number(parts[4]):
+                raise ValueError(f"{path}, line {number}: not a line of a TREC run")
+            scored.setdefault(parts[0], []).append((float(parts[4]), parts[2]))
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
     return {
         question: [page for _, page in sorted(pairs, key=lambda pair: -pair[0])]
         for question, pairs in scored.items()
     }
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
 
 
 def run_lines(question: str, ranked: Mapping[str, float], name: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ziprerank_integrations.datafiles import ParquetTable, lines, reason
-from ziprerank_integrations.evaluation.questions import DatasetError, Question
+from ziprerank_integrations.datafiles import ParquetTable, reason
+from ziprerank_integrations.evaluation.questions import DatasetError, Question, page_list, rows, text
 from ziprerank_integrations.types import Page
 
 
@@ -25,22 +24,21 @@ def questions(pages: str | Path, annotations: str | Path) -> Iterator[Question]:
         MissingDependencyError: If pyarrow is not installed.
     """
     table = _Table(Path(pages))
-    for number, line in lines(Path(annotations)):
+    for number, document in rows(Path(annotations)):
         try:
-            document = json.loads(line)
             name, (first, last) = str(document["doc_name"]), document["page_indices"]
             ids = table.ids(name, int(first), int(last))
             for index, row in enumerate(document["questions"]):
                 yield Question(
                     id=f"{name}#{index}",
-                    text=str(row["Q"]),
+                    text=text(row["Q"]),
                     domain=str(document["domain"]),
                     pages=tuple(ids),
-                    relevant=frozenset(str(page) for page in row["page_id"]),
+                    relevant=frozenset(str(page) for page in page_list(row["page_id"])),
                     page=functools.partial(table.page, name, ids),
                     texts=functools.partial(table.texts, ids),
                 )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DatasetError(f"{annotations}, line {number}: {reason(error)}") from error
 
 

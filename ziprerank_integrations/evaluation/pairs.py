@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ziprerank_integrations.datafiles import lines, reason
+from ziprerank_integrations.datafiles import reason
 from ziprerank_integrations.errors import PageError, require
-from ziprerank_integrations.evaluation.questions import DatasetError, Question
+from ziprerank_integrations.evaluation.questions import DatasetError, Question, page_list, rows, text
 from ziprerank_integrations.types import Page
 
 
@@ -26,18 +25,17 @@ def questions(source: str | Path) -> Iterator[Question]:
     """
     path = Path(source)
     counts: dict[Path, int] = {}
-    for number, line in lines(path):
+    for number, row in rows(path):
         try:
-            row = json.loads(line)
             pdf = path.parent / row["pdf"]
             if pdf not in counts:
                 counts[pdf] = len(Page.from_pdf(pdf))
-            relevant = [int(page) for page in row["pages"]]
-            if not relevant or not all(1 <= page <= counts[pdf] for page in relevant):
+            relevant = page_list(row["pages"])
+            if not all(type(page) is int and 1 <= page <= counts[pdf] for page in relevant):
                 raise ValueError(f"pages={row['pages']} of a PDF of {counts[pdf]} pages")
             yield Question(
                 id=str(number),
-                text=str(row["query"]),
+                text=text(row["query"]),
                 domain=str(row.get("domain", "all")),
                 pages=tuple(str(page) for page in range(1, counts[pdf] + 1)),
                 relevant=frozenset(map(str, relevant)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ziprerank_integrations import datafiles
+from ziprerank_integrations import atomic, datafiles
 from ziprerank_integrations.errors import ZipRerankError
 from ziprerank_integrations.evaluation.first_stage import Bm25, run_lines
 from ziprerank_integrations.evaluation.metrics import measure
@@ -65,10 +65,8 @@ class Evaluation:
                 if question.id not in done:
                     line, ranked = self._rank(question, bm25)
                     # The run first: a question is finished only when its line of results is written.
-                    run.write(run_lines(question.id, ranked, self.name))
-                    run.flush()
-                    results.write(json.dumps(line) + "\n")
-                    results.flush()
+                    datafiles.append(run, run_lines(question.id, ranked, self.name))
+                    datafiles.append(results, json.dumps(line) + "\n")
                     done[question.id] = line
                 progress(len(done))
         return list(done.values())
@@ -105,7 +103,10 @@ class Evaluation:
 
     def _claim(self, sample: int | None, seed: int) -> None:
         settings = {**self.settings, "top_k": self.top_k, "sample": sample, "seed": seed}
-        differing = datafiles.claim(self.output / "settings.json", settings)
+        try:
+            differing = datafiles.claim(self.output / "settings.json", settings)
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
         if differing:
             raise DatasetError(
                 f"{self.output} contains results with another {', '.join(differing)}; use another folder"
@@ -119,12 +120,14 @@ class Evaluation:
         # A run that was stopped may have left a ranking without its line of results.
         run = self.output / "run.trec"
         if run.exists():
-            kept = [
-                line
-                for _, line in datafiles.lines(run)
-                if line.endswith("\n") and line.partition("\t")[0] in done
-            ]
-            run.write_text("".join(kept), encoding="utf-8")
+            ids = {question.encode() for question in done}
+            with run.open("rb") as file:
+                kept = b"".join(
+                    line for line in file if line.endswith(b"\n") and line.partition(b"\t")[0] in ids
+                )
+            if len(kept) < run.stat().st_size:
+                with atomic.replacing(run) as temporary:
+                    temporary.write_bytes(kept)
         return done
 
 

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import io
+import re
+import struct
 import threading
-import warnings
 from collections.abc import Sequence
 
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from ziprerank_integrations.errors import PageError, PageTooLargeError
 from ziprerank_integrations.pages.pdf import is_pdf
-from ziprerank_integrations.pages.sizes import check_size
+from ziprerank_integrations.pages.sizes import SizeRule, check_size
 
 FORMATS = (
-    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA"),
-    *("QOI", "PCX", "SGI", "ICNS"),
+    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"),
+    *("PCX", "SGI"),
 )
-"""The formats that are decoded. Pillow reads more, some by starting programs, as Ghostscript for EPS."""
+"""The formats that are decoded.
 
-_OPENING = threading.Lock()
+Pillow reads more: some by starting programs, as Ghostscript for EPS; some in Python, which takes seconds per
+megapixel, as QOI; and icons, whose header does not limit the image inside."""
+
+_INIT = threading.Lock()
+_MAX_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over all pixels
+_LARGEST_TILE = 2**22  # pixels
+_CODESTREAM = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)  # of JPEG 2000: SOC and SIZ
+
+# Bytes per pixel, measured: what a decoder keeps, what it takes while it decodes, and what the conversion to
+# RGB takes by the image's mode; the last two with Pillow's image.
+_KEPT = {"WEBP": 8, "AVIF": 8}
+_DECODING = {"JPEG": 14, "MPO": 14, "JPEG2000": 28, "TIFF": 12}
+_CONVERTING = {"1": 6, "L": 6, "P": 6, "RGB": 8, "CMYK": 12, "YCbCr": 12, "LAB": 12, "I": 20, "F": 20}
+_BLENDING = 24  # of transparency onto white
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -51,13 +66,71 @@ def decode(data: bytes, label: str, max_pixels: int | None = None) -> Image.Imag
     return normalize(image, label, max_pixels)
 
 
-def _open(data: bytes, formats: Sequence[str] = FORMATS) -> Image.Image:
-    # Warning filters belong to the process: two threads that set and restore them can leave them changed.
-    with _OPENING, warnings.catch_warnings():
-        # Pillow warns between one and two times its own limit; ours is checked later.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+def _open(data: bytes, formats: Sequence[str] = FORMATS) -> ImageFile:
+    """Open an encoded image, as `Image.open` does but without its warnings.
+
+    To silence them would change the warning filters of the process, which is not thread-safe.
+    """
+    with _INIT:
         Image.init()
-        return Image.open(io.BytesIO(data), formats=[name for name in formats if name in Image.OPEN])
+    for name in formats:
+        if name not in Image.OPEN:
+            continue
+        factory, accept = Image.OPEN[name]
+        if accept is not None and accept(data[:16]) is not True:
+            continue
+        try:
+            image = factory(io.BytesIO(data), "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue  # not of this format
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and image.width * image.height > 2 * limit:
+            raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+        _check_work(image, data)
+        return image
+    raise UnidentifiedImageError
+
+
+def _check_work(image: ImageFile, data: bytes) -> None:
+    """Raise a ValueError if decoding takes more time or memory than the size in the header suggests."""
+    for tile in image.tile:
+        if tile[0] in Image.DECODERS:
+            raise ValueError(f"its encoding {tile[0]} is decoded in Python, which takes too long")
+    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > _MAX_SCANS:
+        raise ValueError(f"it has more than {_MAX_SCANS} scans")
+    if image.format == "JPEG2000":
+        for match in _CODESTREAM.finditer(data):
+            right, bottom, left, top = struct.unpack(">4I", match[1])
+            if (right - left, bottom - top) != image.size:
+                raise ValueError("the size in its header is not that of its codestream")
+    if image.format == "TIFF":
+        tags = getattr(image, "tag_v2", {})
+        width, height = (tags.get(tag, 0) for tag in (322, 323))
+        if width * height > max(_LARGEST_TILE, 4 * image.width * image.height):
+            raise ValueError(f"its tiles have {width} x {height} pixels")
+
+
+def peak_bytes(data: bytes, label: str, size: SizeRule) -> int:
+    """Return the most memory in bytes that decoding an image takes, from its header.
+
+    Args:
+        data: The encoded bytes.
+        label: The page's name in errors.
+        size: The rule for the final size, at which the image is kept.
+
+    Raises:
+        PageError: If the header cannot be read.
+    """
+    try:
+        with _open(data) as image:
+            bytes_per_pixel = _KEPT.get(image.format or "", 0) + max(
+                _DECODING.get(image.format or "", 8),
+                _BLENDING if image.has_transparency_data else _CONVERTING.get(image.mode, _BLENDING),
+            )
+            rows, columns = size(image.height, image.width, False)
+            return image.width * image.height * bytes_per_pixel + 4 * rows * columns
+    except Exception as error:  # Pillow's plugins raise many kinds of errors
+        raise PageError(label, f"the image cannot be opened: {error}") from error
 
 
 def normalize(image: Image.Image, label: str, max_pixels: int | None = None) -> Image.Image:

@@ -7,7 +7,6 @@ guards both.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import threading
 from collections import OrderedDict
@@ -16,7 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
-from ziprerank_integrations.errors import MissingDependencyError, PageError, ZipRerankError
+from ziprerank_integrations.errors import MissingDependencyError, PageError, ZipRerankError, import_problem
 from ziprerank_integrations.pages.files import digest, inside, state
 from ziprerank_integrations.pages.sizes import SizeRule, rendered_size
 
@@ -51,16 +50,21 @@ class OpenPdf(Protocol):
 def renderer() -> str:
     """Return the name of the library that renders PDF pages: ``pymupdf`` or ``pdfium``.
 
+    A library that is installed and cannot be imported is skipped.
+
     Raises:
-        MissingDependencyError: If neither is installed.
+        MissingDependencyError: If neither can be imported.
     """
-    if importlib.util.find_spec("pymupdf") is not None:
-        return "pymupdf"
-    if importlib.util.find_spec("pypdfium2") is not None:
-        return "pdfium"
+    problems = {}
+    for module, name in (("pymupdf", "pymupdf"), ("pypdfium2", "pdfium")):
+        problem = import_problem(module)
+        if problem is None:
+            return name
+        problems[module] = problem
     raise MissingDependencyError(
-        "reading PDF files needs pymupdf or pypdfium2, neither of which is installed: "
-        "pip install 'ziprerank-integrations[pdf]' (or [pdfium])"
+        "reading PDF files needs pymupdf or pypdfium2: "
+        + ", ".join(f"{module} {problem}" for module, problem in problems.items())
+        + "; pip install 'ziprerank-integrations[pdf]' (or [pdfium])"
     )
 
 

@@ -24,9 +24,11 @@ def check_url(url: str) -> None:
         PageAccessError: If it is not.
     """
     try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
+        # By both parsers: they differ in what they skip, such as white space before the scheme.
+        parts, parsed = urlsplit(url), httpx.URL(url)
+        valid = parts.scheme == parsed.scheme and parsed.scheme in ("http", "https")
+        valid = valid and bool(parts.hostname) and bool(parsed.host)
+    except (ValueError, httpx.InvalidURL):
         valid = False
     if not valid:
         raise PageAccessError(short(url), "only http and https URLs can be fetched")
@@ -129,6 +131,8 @@ _NOT_PUBLIC = [
     ipaddress.ip_network(block)
     for block in (
         *("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15"),
+        # Services inside a cloud at addresses that look public: Azure's metadata, IBM's private services.
+        *("168.63.129.16/32", "161.26.0.0/16", "166.8.0.0/14"),
         *("2001::/23", "2001:db8::/32", "3fff::/20"),
     )
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from ziprerank_integrations.atomic import replacing
 from ziprerank_integrations.errors import ZipRerankError
 from ziprerank_integrations.pages import fonts
 from ziprerank_integrations.pages.sizes import within
@@ -45,7 +46,9 @@ def save(ranking: Ranking, path: str | os.PathLike[str], *, top: int = 5) -> Non
         OSError: If the file cannot be written.
     """
     check(path, top=top)
-    sheet(ranking, top=top).save(path, optimize=True, quality=90)
+    picture = sheet(ranking, top=top)
+    with replacing(path) as temporary:
+        picture.save(temporary, optimize=True, quality=90)
 
 
 def check(path: str | os.PathLike[str], *, top: int = 5) -> None:

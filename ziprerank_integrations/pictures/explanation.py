@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ziprerank_integrations.atomic import replacing
 from ziprerank_integrations.types import Page
 
 if TYPE_CHECKING:
@@ -51,4 +52,6 @@ class Explanation:
 
     def save(self, path: str | os.PathLike[str], share: float = 0.1) -> None:
         """Save the overlay; the suffix of ``path`` selects the format."""
-        self.overlay(share).save(path)
+        picture = self.overlay(share)
+        with replacing(path) as temporary:
+            picture.save(temporary)

@@ -20,8 +20,8 @@ from ziprerank_integrations.types import Page, Ranking
 from ziprerank_integrations.wire.request import WireDocument, WireRequest, read_request
 from ziprerank_integrations.wire.response import write_response
 
-# The header of an icon does not limit the image inside, and a TGA file has no signature.
-_FORMATS = tuple(name for name in decode.FORMATS if name not in ("ICO", "ICNS", "TGA"))
+# A TGA file has no signature.
+_FORMATS = tuple(name for name in decode.FORMATS if name != "TGA")
 _FETCH_SECONDS = 20.0  # for one URL
 
 

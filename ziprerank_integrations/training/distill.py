@@ -169,22 +169,29 @@ def distill(
 
     with ThreadPoolExecutor(workers) as pool, out.open("a", encoding="utf-8") as file:
         pending = [pool.submit(rank, *job) for job in jobs if job[0] not in done]
-        for count, future in enumerate(as_completed(pending), len(done) + 1):
-            row = future.result()
-            if row is None:
-                failed += 1
-            else:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                file.flush()
-            progress(count, len(jobs))
+        try:
+            for count, future in enumerate(as_completed(pending), len(done) + 1):
+                row = future.result()
+                if row is None:
+                    failed += 1
+                else:
+                    datafiles.append(file, json.dumps(row, ensure_ascii=False) + "\n")
+                progress(count, len(jobs))
+        except BaseException:  # a full disk, or Ctrl-C: no more requests, whose responses would be lost
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return failed
 
 
 def _row(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
-        if not isinstance(row, dict) or not isinstance(row.get("query"), str) or not row.get("pages"):
-            raise ValueError("a question with pages is {'query': …, 'pages': […]}")
+        row = datafiles.row(line, where)
+        if (
+            not isinstance(row.get("query"), str)
+            or not isinstance(row.get("pages"), list)
+            or not row["pages"]
+        ):
+            raise ValueError(f"{where}: a question with pages is {{'query': …, 'pages': […]}}")
     except ValueError as error:
-        raise RecordError(f"{where}: {error}") from error
+        raise RecordError(str(error)) from error
     return row

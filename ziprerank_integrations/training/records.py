@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ziprerank_integrations import datafiles
+from ziprerank_integrations.checks import integer
 from ziprerank_integrations.errors import ZipRerankError, require
 from ziprerank_integrations.training.passages import passage
 from ziprerank_integrations.types import Page
@@ -77,11 +77,10 @@ def read(path: str | Path, stage: int | str, root: str | Path | None = None) -> 
 
 def _rows(source: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if source.suffix in (".jsonl", ".json"):
-        for number, line in datafiles.lines(source):
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise RecordError(f"{source}, line {number}: not JSON: {error}") from error
+        try:
+            yield from datafiles.rows(source)
+        except ValueError as error:
+            raise RecordError(str(error)) from error
         return
     datasets = require("datasets", "train", purpose="reading a table")
     if source.is_dir():
@@ -92,12 +91,12 @@ def _rows(source: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _passages(row: Mapping[str, Any]) -> Example:
     if "conversations" in row:
-        turns = {turn["from"]: turn["value"] for turn in row["conversations"]}
-        passages, query = _zephyr(turns["human"])
-        ranking = [int(mark) - 1 for mark in _IDENTIFIER.findall(turns["gpt"])]
+        turns = {turn["from"]: turn["value"] for turn in _list(row, "conversations")}
+        passages, query = _zephyr(_text(turns, "human"))
+        ranking = [int(mark) - 1 for mark in _IDENTIFIER.findall(_text(turns, "gpt"))]
         return _example(query, [passage(text) for text in passages], ranking, ())
-    pages = [passage(text) for text in row["passages"]]
-    return _example(row["query"], pages, row["ranking"], row.get("answers", ()))
+    pages = [passage(text) for text in _list(row, "passages")]
+    return _example(row["query"], pages, _list(row, "ranking"), _answers(row))
 
 
 def _zephyr(prompt: str) -> tuple[list[str], str]:
@@ -116,9 +115,27 @@ def _zephyr(prompt: str) -> tuple[list[str], str]:
 
 
 def _pages(row: Mapping[str, Any], base: Path, *, ranked: bool) -> Example:
-    pages = [page(reference, base) for reference in row["pages"]]
-    ranking = row["ranking"] if ranked else row.get("ranking", ())
-    return _example(row["query"], pages, ranking, row.get("answers", ()))
+    pages = [page(reference, base) for reference in _list(row, "pages")]
+    ranking = _list(row, "ranking") if ranked or "ranking" in row else []
+    return _example(row["query"], pages, ranking, _answers(row))
+
+
+def _list(row: Mapping[str, Any], name: str) -> list[Any]:
+    value = row[name]
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is not a list")
+    return value
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row[name]
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is not a text")
+    return value
+
+
+def _answers(row: Mapping[str, Any]) -> list[Any]:
+    return [] if row.get("answers") is None else _list(row, "answers")
 
 
 def page(reference: str | Mapping[str, Any], base: Path) -> Page:
@@ -129,13 +146,14 @@ def page(reference: str | Mapping[str, Any], base: Path) -> Page:
     """
     if isinstance(reference, str):
         return Page.from_image(base / reference)
-    if "pdf" in reference:
-        return Page.from_pdf_page(base / reference["pdf"], int(reference["page"]))
-    if "image" in reference:
-        return Page.from_image(base / reference["image"])
-    if "parquet" in reference:
-        table = datafiles.ParquetTable(base / reference["parquet"], "train")
-        return Page.from_image(table.cell(int(reference["row"]), "image_binary"))
+    if isinstance(reference, Mapping):
+        if "pdf" in reference:
+            return Page.from_pdf_page(base / _text(reference, "pdf"), integer("page", reference["page"]))
+        if "image" in reference:
+            return Page.from_image(base / _text(reference, "image"))
+        if "parquet" in reference:
+            table = datafiles.ParquetTable(base / _text(reference, "parquet"), "train")
+            return Page.from_image(table.cell(integer("row", reference["row"]), "image_binary"))
     raise ValueError(f"{reference!r} is not a page reference")
 
 
@@ -144,6 +162,7 @@ def _example(query: str, pages: Sequence[Page], ranking: Sequence[int], answers:
         raise ValueError("the query is blank")
     if not 1 <= len(pages) <= 20:
         raise ValueError(f"{len(pages)} pages; a list has 1 to 20")
+    ranking, answers = ([integer("a page's index", index) for index in part] for part in (ranking, answers))
     if not all(index in range(len(pages)) for index in (*ranking, *answers)):
         raise ValueError("the ranking or the answers name a page that does not exist")
     # A teacher may leave pages out or repeat one: the first mention counts, the others follow in their order.

@@ -7,14 +7,16 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from ziprerank_integrations import atomic
 from ziprerank_integrations.datafiles import claim
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.training.recipe import Recipe, RecipeError
@@ -95,17 +97,36 @@ def train(recipe: Recipe) -> Path:
 def _claim(recipe: Recipe, output: Path) -> str | None:
     """Return the checkpoint to resume from; raise if another recipe or other data made it."""
     output.mkdir(parents=True, exist_ok=True)
-    last: str | None = get_last_checkpoint(str(output)) if recipe.resume else None  # type: ignore[no-untyped-call]
+    last = _last_checkpoint(output) if recipe.resume else None
     data = Path(recipe.data)
     settings = {
         "recipe": recipe.settings,
         "data": hashlib.sha256(data.read_bytes()).hexdigest() if data.is_file() else None,
     }
-    if claim(output / "recipe.json", settings, overwrite=last is None):
+    try:
+        differing = claim(output / "recipe.json", settings, overwrite=last is None)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    if differing:
         raise RecipeError(
             f"{output} contains a run of another recipe or other data: use another output, or resume: false"
         )
     return last
+
+
+def _last_checkpoint(output: Path) -> str | None:
+    """Return the last complete checkpoint: on a full disk, the Trainer leaves a part of one."""
+    steps = {}
+    for saved in output.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        number = saved.name.rpartition("-")[2]
+        try:
+            # The Trainer writes this file after all others.
+            complete = isinstance(json.loads((saved / "trainer_state.json").read_text("utf-8")), dict)
+        except (OSError, ValueError):
+            complete = False
+        if complete and number.isdecimal():
+            steps[int(number)] = str(saved)
+    return steps[max(steps)] if steps else None
 
 
 def _arguments(recipe: Recipe, output: Path) -> TrainingArguments:
@@ -160,12 +181,24 @@ def _save(trainer: Trainer, source: Path, output: Path, recipe: Recipe, keys: di
         model = trainer.accelerator.unwrap_model(trainer.model)
     if not trainer.is_world_process_zero():
         return
-    model.save_pretrained(output, state_dict=state)
-    for pattern in _COPIED:
-        for file in source.glob(pattern):
-            shutil.copy(file, output / file.name)
+    # Written aside: on a full disk, the folder keeps the checkpoint that it had.
+    with tempfile.TemporaryDirectory(dir=output, prefix=".saving-") as name:
+        aside = Path(name)
+        model.save_pretrained(aside, state_dict=state)
+        for pattern in _COPIED:
+            for file in source.glob(pattern):
+                shutil.copy(file, aside / file.name)
+        _write_config(source, aside, keys)
+        files = sorted(aside.iterdir(), key=lambda file: file.name == "config.json")
+        for file in files:
+            atomic.sync(file)
+        for file in files:
+            os.replace(file, output / file.name)
+
+
+def _write_config(source: Path, aside: Path, keys: dict[str, Any]) -> None:
     original = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    config = json.loads((output / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((aside / "config.json").read_text(encoding="utf-8"))
     config["architectures"] = original.get("architectures", ["Qwen3VLForConditionalGeneration"])
     config["ziprerank"] = keys
-    (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (aside / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import AutoTokenizer, Qwen3VLConfig
+from transformers import AutoTokenizer
 
 from ziprerank_integrations.engine import checkpoint_config
-from ziprerank_integrations.engine.checkpoint import load_weights, no_progress
+from ziprerank_integrations.engine.checkpoint import load_weights, no_progress, transformers_config
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.embedder import Embedder
 from ziprerank_integrations.engine.page_store import identity
@@ -178,19 +178,16 @@ def folder(model: str) -> Path:
 
 def encoder(config: CheckpointConfig) -> TextEncoder:
     """Load the tokenizer of a checkpoint."""
-    tokenizer = AutoTokenizer.from_pretrained(config.folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(config.folder, local_files_only=True, trust_remote_code=False)
     return TextEncoder(tokenizer, int(config.raw["image_token_id"]))
 
 
 def load(model_class: Any, config: CheckpointConfig, dtype: torch.dtype, attention: str = "sdpa") -> Any:
     """Load a model of a subclass of the stock one; of a pointwise checkpoint only the layers that run."""
-    stock: Any = Qwen3VLConfig.from_pretrained(config.folder, local_files_only=True)
-    if config.pointwise is not None:
-        stock.text_config.num_hidden_layers = config.pointwise.layers
     with no_progress():
         return model_class.from_pretrained(
             config.folder,
-            config=stock,
+            config=transformers_config(config),
             dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
