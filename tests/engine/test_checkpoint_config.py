@@ -20,8 +20,8 @@ from ziprerank_integrations.engine import checkpoint_config
 
 def test_a_name_is_the_bundled_model_a_hub_id_or_an_error() -> None:
     assert (
-        checkpoint_config.resolve("tiny") == checkpoint_config._BUNDLED
-        and checkpoint_config._BUNDLED.is_dir()
+        checkpoint_config.resolve("tiny") == checkpoint_config._BUNDLED / "tiny"
+        and (checkpoint_config._BUNDLED / "tiny").is_dir()
     )
     assert checkpoint_config.resolve("mtri-admin/ZipRerank") is None
     with pytest.raises(CheckpointError, match="'tiny'"):

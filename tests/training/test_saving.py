@@ -12,22 +12,22 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from tests.helpers.full_disk import full_disk
 from ziprerank_integrations.training import run
-from ziprerank_integrations.training.recipe import Recipe, RecipeError
+from ziprerank_integrations.training.recipe import ListwiseRecipe, RecipeError
 
 
-def settings(output: Path) -> Recipe:
-    return Recipe(stage=2, model="tiny", data=str(output / "none.jsonl"), output=str(output))
+def settings(output: Path) -> ListwiseRecipe:
+    return ListwiseRecipe(stage=2, model="tiny", data=str(output / "none.jsonl"), output=str(output))
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(untied: Path, tmp_path: Path) -> None:
     model = Qwen3VLForConditionalGeneration.from_pretrained(untied)
     accelerator = SimpleNamespace(get_state_dict=lambda model: model.state_dict(), unwrap_model=lambda m: m)
     trainer: Any = SimpleNamespace(accelerator=accelerator, model=model, is_world_process_zero=lambda: True)
-    run._save(trainer, untied, tmp_path, settings(tmp_path))
+    run._save(trainer, untied, tmp_path, settings(tmp_path), {"scorer": "listwise"})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= set(before)
     with full_disk(100_000), pytest.raises(Exception, match="too large"):
-        run._save(trainer, untied, tmp_path, settings(tmp_path))
+        run._save(trainer, untied, tmp_path, settings(tmp_path), {"scorer": "listwise"})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
