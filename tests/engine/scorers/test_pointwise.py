@@ -232,6 +232,15 @@ def test_another_instruction_is_another_prompt_and_another_state(folder: Path, o
     assert logits(reranker.rerank(QUERY, pages)) == pytest.approx(plain, abs=1e-6)
 
 
+def test_the_states_of_few_instructions_are_kept(tmp_path: Path) -> None:
+    own = {"scorer": "pointwise", "max_side": 64, **OWN["band and exit"]}
+    reranker = ZipReranker(checkpoints.make(tmp_path, layers=LAYERS, ziprerank=own))
+    page = Page.from_image(picture(1, (64, 64)))
+    for number in range(20):
+        reranker.with_options(instruction=f"instruction {number}").rerank(QUERY, [page])
+    assert len(reranker._engine.load().checkpoint.heads) == 8
+
+
 def test_the_scale_reaches_the_client(tmp_path: Path) -> None:
     own = {"scorer": "pointwise", "max_side": 64, **OWN["band"]}
     folder = checkpoints.make(tmp_path, layers=LAYERS, ziprerank=own)

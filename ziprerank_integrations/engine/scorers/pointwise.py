@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TOKENS = {"cpu": 8_192, "cuda": 32_768}
 _STACKED_BYTES = 2**30
+_HEADS = 8  # instructions whose keys and values are kept
 
 
 class PointwiseScorer:
@@ -302,6 +303,8 @@ class PointwiseScorer:
             _, own = self._checkpoint.language.run(embeddings[None], positions, range(self._config.layers))
             if not self._page_first:
                 return own, len(embeddings)
+            if len(heads) >= _HEADS:  # clients may send any instruction
+                del heads[next(iter(heads))]
             heads[key] = own
         return heads[key], len(embeddings)
 
