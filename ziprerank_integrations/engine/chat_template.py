@@ -79,8 +79,8 @@ def render(template: str, messages: list[dict[str, Any]], **variables: Any) -> s
 
     Raises:
         ValueError: If the template is longer than `MAX_CHARS`.
-        jinja2.exceptions.TemplateError: If the template is not valid, uses what is not available, or takes more
-            work than any chat template needs.
+        jinja2.exceptions.TemplateError: If the template is not valid, uses what is not available, or takes
+            more work than any chat template needs.
     """
     if len(template) > MAX_CHARS:
         raise ValueError(f"it has {len(template):,} characters; at most {MAX_CHARS:,} are allowed")
