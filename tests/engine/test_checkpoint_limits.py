@@ -165,14 +165,3 @@ def test_the_attention_of_a_config_is_not_used(copied: Path, kernel: Any, sectio
     own["_attn_implementation_internal"] = kernel
     edit(copied, **(own if section is None else {section: own}))
     assert len(ZipReranker(copied).rerank("q", good())) == 2
-
-
-def test_code_of_a_tokenizer_is_not_loaded(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "y")
-    edit(
-        copied, "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "own.Own"]}, tokenizer_class="Own"
-    )
-    (copied / "own.py").write_text("raise AssertionError('this code was run')")
-    assert len(ZipReranker(copied).rerank("q", good())) == 2
-    assert asked == []

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -173,3 +174,32 @@ def test_a_compressed_response_is_decompressed_or_a_remote_error(
         monkeypatch.setattr(ScriptedServer, "handle", handler(json.dumps(MODEL).encode(), b"not gzip"))
         with pytest.raises(RemoteError, match="cannot be used"):
             rank(client)
+
+
+@both
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "br", "deflate"])
+def test_a_compression_bomb_is_not_decompressed(
+    scripted: ScriptedServer, rank: Rank, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = gzip.compress(b"\0" * 30_000_000)
+    body = body if encoding == "gzip" else gzip.compress(body)
+    accepted: list[str | None] = []
+
+    def handle(_: ScriptedServer, request: Any) -> None:
+        accepted.append(request.headers.get("Accept-Encoding"))
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(body)))
+        request.send_header("Content-Encoding", encoding)
+        request.end_headers()
+        request.wfile.write(body)
+
+    monkeypatch.setattr(transport, "_MAX_RESPONSE_BYTES", 10_000)
+    monkeypatch.setattr(ScriptedServer, "handle", handle)
+    tracemalloc.start()
+    try:
+        with RemoteReranker(scripted.url) as client, pytest.raises(RemoteError, match="cannot be used"):
+            rank(client)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert accepted == ["identity"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.conftest import picture
 from tests.helpers.serving import encoded
@@ -23,7 +26,8 @@ from ziprerank_integrations.server.request_page import (
 
 SIZES = Sizes(256, 32, 4096, 1_000_000)
 PNG = encoded(picture(1, (64, 96)))
-BYTES = 64 * 96 * 3
+BYTES = 64 * 96 * 4
+PEAK = 3 * BYTES  # of decoding it: eight bytes per pixel, and the result
 
 
 class Counted(ImageBytes):
@@ -42,12 +46,12 @@ def left(budget: MemoryBudget) -> int:
 
 
 def test_a_page_is_decoded_once_and_its_memory_released() -> None:
-    origin, budget = Counted(PNG, "a"), MemoryBudget(2 * BYTES)
+    origin, budget = Counted(PNG, "a"), MemoryBudget(PEAK)
     page = RequestPage(origin, active)
     page.prepare(SIZES, 10**6, budget, RecentPages())
-    assert left(budget) == BYTES and origin.decoded == 1
+    assert left(budget) == PEAK - BYTES and origin.decoded == 1
     assert page.image(SIZES, 10**6).tobytes() == picture(1, (64, 96)).tobytes()
-    assert left(budget) == 2 * BYTES and origin.decoded == 1
+    assert left(budget) == PEAK and origin.decoded == 1
     page.image(SIZES, 10**6)
     assert origin.decoded == 2  # a second image is decoded only when it is needed
 
@@ -60,11 +64,11 @@ def test_an_image_decoded_for_another_size_is_not_used() -> None:
 
 
 def test_without_budget_a_page_is_decoded_in_its_turn() -> None:
-    origin, budget = Counted(PNG, "a"), MemoryBudget(BYTES - 1)
+    origin, budget = Counted(PNG, "a"), MemoryBudget(PEAK - 1)
     page = RequestPage(origin, active)
     page.prepare(SIZES, 10**6, budget, RecentPages())
-    assert left(budget) == BYTES - 1
-    assert page.image(SIZES).size == (64, 96) and origin.decoded == 2
+    assert left(budget) == PEAK - 1 and origin.decoded == 0
+    assert page.image(SIZES).size == (64, 96) and origin.decoded == 1
 
 
 def test_a_closed_page_takes_no_memory_however_late_it_is_decoded() -> None:
@@ -127,3 +131,63 @@ def test_a_recent_page_is_not_decoded_before_its_turn() -> None:
     recent.add([page])
     page.prepare(SIZES, 10**6, MemoryBudget(10**6), recent)
     assert origin.decoded == 0
+
+
+def webp(side: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (side, side), (1, 2, 3, 4)).save(buffer, "WEBP", lossless=True)
+    return buffer.getvalue()
+
+
+class Observed(ImageBytes):
+    """Reports how much of the budget is left while it is decoded."""
+
+    def __init__(self, data: bytes, budget: MemoryBudget) -> None:
+        super().__init__(data, "a")
+        self.budget, self.left = budget, -1
+
+    def image(self, *args: Any) -> Any:
+        self.left = left(self.budget)
+        return super().image(*args)
+
+
+def test_memory_is_reserved_while_an_image_is_decoded() -> None:
+    data, budget = webp(1000), MemoryBudget(2**26)
+    assert len(data) < 400
+    origin = Observed(data, budget)
+    RequestPage(origin, active).prepare(SIZES, 2**24, budget, RecentPages())
+    assert 2**26 - origin.left >= 32 * 1000 * 1000
+    assert 2**26 - left(budget) == 256 * 256 * 4
+
+
+def test_small_files_of_large_images_are_not_decoded_at_the_same_time() -> None:
+    data, budget = webp(1500), MemoryBudget(100_000_000)
+    origins = [Observed(data, budget) for _ in range(6)]
+    pages = [RequestPage(origin, active) for origin in origins]
+    barrier = threading.Barrier(6)
+
+    def prepare(page: RequestPage) -> None:
+        barrier.wait()
+        page.prepare(SIZES, 2**24, budget, RecentPages())
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(prepare, pages))
+    decoded = [origin for origin in origins if origin.left >= 0]
+    assert decoded and all(origin.left <= 28_000_000 for origin in decoded)  # one of them needs 72 MB
+    assert left(budget) == 100_000_000 - len(decoded) * 256 * 256 * 4
+
+
+def test_a_failed_decoding_releases_its_memory() -> None:
+    budget = MemoryBudget(10**6)
+    with pytest.raises(PageError, match="broken"):
+        RequestPage(ImageBytes(PNG[:300], "a"), active).prepare(SIZES, 10**6, budget, RecentPages())
+    assert left(budget) == 10**6
+
+
+def test_a_rendered_page_reserves_memory() -> None:
+    page, budget = Page.from_text("words"), MemoryBudget(10**6)
+    RequestPage(page.origin, active).prepare(SIZES, 10**6, budget, RecentPages())
+    assert left(budget) < 10**6
+    small = MemoryBudget(1000)
+    RequestPage(page.origin, active).prepare(SIZES, 10**6, small, RecentPages())
+    assert left(small) == 1000

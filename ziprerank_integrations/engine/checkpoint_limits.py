@@ -105,8 +105,7 @@ def check_weight_files(folder: Path) -> None:
     """Check that the index of shards names only safetensors files of the folder itself.
 
     Raises:
-        CheckpointError: If it names another file, or if the weights are an adapter's, whose base is
-            elsewhere.
+        CheckpointError: If it names another file, or the weights are an adapter's, whose base is elsewhere.
     """
     if (folder / "adapter_config.json").exists():
         raise CheckpointError(

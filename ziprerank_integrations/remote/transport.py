@@ -8,6 +8,7 @@ import contextvars
 import functools
 import threading
 import time
+import zlib
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -46,7 +47,9 @@ class HttpRequest:
             "method": self.method,
             "url": self.path,
             "content": self.body,
-            "headers": {} if self.body is None else {"Content-Type": "application/json"},
+            # A few kilobytes of a compressed response can decompress to gigabytes.
+            "headers": {"Accept-Encoding": "identity"}
+            | ({} if self.body is None else {"Content-Type": "application/json"}),
             "timeout": httpx.Timeout(self.timeout, connect=min(_CONNECT_TIMEOUT, self.timeout)),
         }
 
@@ -146,39 +149,57 @@ async def _awithin(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 
 def _send(client: httpx.Client, http_request: HttpRequest) -> httpx.Response:
     deadline = time.monotonic() + http_request.timeout
-    body = bytearray()
     with client.stream(**http_request.arguments()) as response:
-        for chunk in response.iter_bytes():
-            body += chunk
-            _check(body, deadline)
-    return _decoded(response, body)
+        body = _Body(response, deadline)
+        for chunk in response.iter_raw():
+            body.add(chunk)
+    return body.response()
 
 
 async def _asend(client: httpx.AsyncClient, http_request: HttpRequest) -> httpx.Response:
     deadline = time.monotonic() + http_request.timeout
-    body = bytearray()
     async with client.stream(**http_request.arguments()) as response:
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            _check(body, deadline)
-    return _decoded(response, body)
+        body = _Body(response, deadline)
+        async for chunk in response.aiter_raw():
+            body.add(chunk)
+    return body.response()
 
 
-def _check(body: bytearray, deadline: float) -> None:
-    if len(body) > _MAX_RESPONSE_BYTES:
-        raise httpx.RequestError(f"the body is larger than {_MAX_RESPONSE_BYTES:,} bytes")
-    if time.monotonic() > deadline:
-        raise _too_slow()
+class _Body:
+    """The body of a response, bounded in size and time. Proxies may send gzip although it was not allowed."""
+
+    def __init__(self, response: httpx.Response, deadline: float) -> None:
+        self._response = response
+        self._deadline = deadline
+        self._data = bytearray()
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "x-gzip"):
+            raise httpx.RequestError(f"its encoding {encoding[:40]} was not allowed")
+        self._gzip = None if encoding == "identity" else zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+    def add(self, chunk: bytes) -> None:
+        """Add bytes of the body; never more than one byte beyond the limit is decompressed."""
+        if self._gzip is not None:
+            try:
+                chunk = self._gzip.decompress(chunk, _MAX_RESPONSE_BYTES + 1 - len(self._data))
+            except zlib.error as error:
+                raise httpx.RequestError(f"it is not gzip: {error}") from error
+        self._data += chunk
+        if len(self._data) > _MAX_RESPONSE_BYTES:
+            raise httpx.RequestError(f"the body is larger than {_MAX_RESPONSE_BYTES:,} bytes")
+        if time.monotonic() > self._deadline:
+            raise _too_slow()
+
+    def response(self) -> httpx.Response:
+        """Return the response with its decompressed body, without headers such as Content-Encoding."""
+        headers = {
+            name: self._response.headers[name] for name in ("retry-after",) if name in self._response.headers
+        }
+        return httpx.Response(self._response.status_code, headers=headers, content=bytes(self._data))
 
 
 def _too_slow() -> httpx.ReadTimeout:
     return httpx.ReadTimeout("the response took too long")
-
-
-def _decoded(response: httpx.Response, body: bytearray) -> httpx.Response:
-    """Return the response with its decompressed body, without headers such as Content-Encoding."""
-    headers = {name: response.headers[name] for name in ("retry-after",) if name in response.headers}
-    return httpx.Response(response.status_code, headers=headers, content=bytes(body))
 
 
 def request(url: str, http_request: HttpRequest, deadline: float, retries: int) -> Exchange[httpx.Response]:

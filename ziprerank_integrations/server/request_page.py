@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from PIL import Image
 
 from ziprerank_integrations.errors import PageError
-from ziprerank_integrations.pages.origins import ImageBytes, Origin
+from ziprerank_integrations.pages.decode import peak_bytes
+from ziprerank_integrations.pages.origins import ImageBytes, Origin, Url
 from ziprerank_integrations.pages.sizes import SizeRule
 from ziprerank_integrations.server.queue import Abandoned
 
 
 class MemoryBudget:
-    """Memory for images that are decoded before their turn. Thread-safe.
+    """Memory for decoding images before their turn, and for keeping them until then. Thread-safe.
 
     Args:
         size: In bytes.
@@ -154,7 +155,7 @@ class RequestPage:
         Args:
             size: The size rule.
             max_pixels: The most pixels allowed.
-            budget: The image is kept if this allows it.
+            budget: The image is decoded if this has as much memory as decoding takes at its peak.
             recent: Pages whose features are probably cached.
 
         Raises:
@@ -164,10 +165,17 @@ class RequestPage:
             return
         self.check()
         with self._errors_with_index():
-            image = self.origin.image(size, max_pixels)
-        with self._lock:
-            if not self._closed and budget.reserve(_bytes(image)):
-                self._decoded, self._budget = (size, image), budget
+            reserved = _peak_bytes(self.origin, size)
+            if not budget.reserve(reserved):
+                return
+            try:
+                image = self.origin.image(size, max_pixels)
+                with self._lock:
+                    if not self._closed:
+                        self._decoded, self._budget = (size, image), budget
+                        reserved -= _bytes(image)
+            finally:
+                budget.release(reserved)
 
     def close(self) -> None:
         """Release the decoded image, and keep none from now on."""
@@ -192,7 +200,15 @@ class RequestPage:
 
 
 def _bytes(image: Image.Image) -> int:
-    return image.width * image.height * 3
+    return image.width * image.height * 4  # Pillow pads RGB to four bytes
+
+
+def _peak_bytes(origin: Origin, size: SizeRule) -> int:
+    """Return the most memory that decoding or rendering a page takes; nothing is decoded for that."""
+    if isinstance(origin, (ImageBytes, Url)):
+        return peak_bytes(origin.encoded(), origin.label, size)
+    rows, columns = size(1000, 1000, True)
+    return 2 * 4 * rows * columns  # a page that is rendered, and a copy
 
 
 def _unchanged(origin: Origin) -> Origin:

@@ -21,7 +21,8 @@ class ServerSettings:
         max_body_bytes: The largest body of a request.
         max_documents: The most documents of a request.
         max_text_chars: The most characters of a document that is text.
-        max_image_pixels: The most pixels of an image.
+        max_image_pixels: The most pixels of an image. The default is an A4 page at 400 dpi, far more than a
+            model sees; decoding takes up to 32 bytes per pixel.
         max_pdf_pages: The most pages of a PDF that are ranked.
         pdf_workers: Processes in which PDFs are opened and rendered.
         pdf_seconds: Seconds that opening a PDF or rendering one of its pages may take.
@@ -35,7 +36,8 @@ class ServerSettings:
         workers: Requests ranked at a time. A device ranks one at a time; more are for a reranker that
             forwards them to other machines.
         decoders: Threads that decode requests and images meanwhile.
-        max_decoded_bytes: The most memory for images that are decoded before their turn.
+        max_decoded_bytes: The most memory for decoding images before their turn, of all requests together. An
+            image whose decoding takes more than is left is decoded in its turn, ``workers`` at a time.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -46,7 +48,7 @@ class ServerSettings:
     max_body_bytes: int = 256 * 2**20
     max_documents: int = 1000
     max_text_chars: int = 50_000
-    max_image_pixels: int = 64_000_000
+    max_image_pixels: int = 2**24
     max_pdf_pages: int = 1000
     pdf_workers: int = 2
     pdf_seconds: float = 10.0
