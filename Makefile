@@ -20,7 +20,7 @@ DEMO_QUERY := What was the revenue in 2023?
 help:
 	@echo "make demo    rank the pages of $(DEMO_PDF) and save ranking.png"
 	@echo "make serve   serve the bundled model over HTTP on 127.0.0.1:$(PORT)"
-	@echo "make test    run all tests except the soak tests"
+	@echo "make test    run all tests except the soak tests, on $(JOBS) processes"
 	@echo "make quick   run the tests that are not slow, on $(JOBS) processes (JOBS=$(JOBS))"
 	@echo "make bench   compare the engine's speed with the baseline's; BENCH='--preset 8b' on a GPU"
 	@echo "make notebooks  run the notebooks of examples/ and save their outputs"
@@ -49,7 +49,7 @@ serve: $(STAMP)
 	$(BIN)/ziprerank serve --model tiny --port $(PORT)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 quick: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak"
