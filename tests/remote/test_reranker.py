@@ -324,4 +324,4 @@ def test_the_event_loop_stays_free_while_pages_are_rendered_and_sent(make_pdf: C
         asyncio.run(client.arerank("q", pages[:1]))  # imports at first use block every thread
         assert len(asyncio.run(rank(client))) == 30
     assert len(delays) > 20
-    assert max(delays) < 0.05
+    assert max(delays) < 0.15  # the tests run on two processes; blocked, it takes seconds

@@ -17,7 +17,10 @@ SETTINGS = ServerSettings(max_body_bytes=200_000, max_documents=8, max_image_pix
 @pytest.fixture(scope="package")
 def client() -> Iterator[httpx.Client]:
     """A client of a server with small limits and a reranker that is not a model."""
-    with running(create_app(Picky(pixels=True), SETTINGS)) as url, httpx.Client(base_url=url, timeout=TIMEOUT) as client:
+    with (
+        running(create_app(Picky(pixels=True), SETTINGS)) as url,
+        httpx.Client(base_url=url, timeout=TIMEOUT) as client,
+    ):
         yield client
 
 
