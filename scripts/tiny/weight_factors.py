@@ -46,6 +46,14 @@ class ScaledBlock:
     columns: Tensor | None
     initial: Tensor
 
+    @classmethod
+    def of(cls, name: str, weight: nn.Parameter, rows: list[int], columns: list[int] | None) -> ScaledBlock:
+        """Return a block with the values that its weight has now; ``columns`` is None for a vector."""
+        first = torch.tensor(rows)
+        second = None if columns is None else torch.tensor(columns)
+        part = weight.data[first] if second is None else weight.data[first[:, None], second]
+        return cls(name, weight, first, second, part.float().clone())
+
     def part(self, values: Tensor) -> Tensor:
         """Return the block of a tensor of the weight's shape."""
         return values[self.rows] if self.columns is None else values[self.rows[:, None], self.columns]
@@ -76,10 +84,7 @@ def scaled_blocks(ranker: ListwiseModel) -> list[ScaledBlock]:
     blocks: list[ScaledBlock] = []
 
     def add(name: str, weight: nn.Parameter, rows: list[int], columns: list[int] | None) -> None:
-        first = torch.tensor(rows)
-        second = None if columns is None else torch.tensor(columns)
-        part = weight.data[first] if second is None else weight.data[first[:, None], second]
-        blocks.append(ScaledBlock(name, weight, first, second, part.float().clone()))
+        blocks.append(ScaledBlock.of(name, weight, rows, columns))
 
     content, codes = list(range(CONTENT)), list(range(CODE, CODE + PAGES))
     add("value", layers[0].mlp.down_proj.weight, [VALUE], [PAGES + 1])

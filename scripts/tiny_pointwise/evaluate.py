@@ -27,6 +27,7 @@ from scripts.tiny.train import MixedPool
 from scripts.tiny_pointwise.train import OUT, STATE, TINY, Material
 from ziprerank_integrations import Page, ZipReranker
 from ziprerank_integrations.engine.scorers import pointwise
+from ziprerank_integrations.training.probe import roc_auc
 
 LOG = logging.getLogger(__name__)
 SEED = 20_261
@@ -96,8 +97,7 @@ class Result:
 
 def area(above: Sequence[float], below: Sequence[float]) -> float:
     """Return the probability that a value of ``above`` is larger than one of ``below``; ties count half."""
-    first, second = torch.tensor(above)[:, None], torch.tensor(below)[None]
-    return float(((first > second).double() + 0.5 * (first == second).double()).mean())
+    return roc_auc(torch.tensor(above), torch.tensor(below))
 
 
 def sample_lists(pool: MixedPool, count: int) -> list[PageList]:

@@ -37,10 +37,7 @@ def scaled_blocks(ranker: PointwiseModel) -> list[ScaledBlock]:
     blocks: list[ScaledBlock] = []
 
     def add(name: str, weight: nn.Parameter, rows: list[int], columns: list[int] | None) -> None:
-        first = torch.tensor(rows)
-        second = None if columns is None else torch.tensor(columns)
-        part = weight.data[first] if second is None else weight.data[first[:, None], second]
-        blocks.append(ScaledBlock(name, weight, first, second, part.float().clone()))
+        blocks.append(ScaledBlock.of(name, weight, rows, columns))
 
     band, last = layers[BAND].self_attn, layers[BAND + 1].self_attn
     for head in range(written.heads):

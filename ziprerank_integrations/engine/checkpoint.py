@@ -13,7 +13,7 @@ from torch import Tensor
 from ziprerank_integrations.engine.attention import Kernel, choose
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.checkpoint_limits import check_parameters, read_json
-from ziprerank_integrations.engine.qwen3vl import KeyValues, LanguageModel, VisionTower
+from ziprerank_integrations.engine.qwen3vl import LanguageModel, Prefix, VisionTower
 from ziprerank_integrations.engine.scorers import scorer_class
 from ziprerank_integrations.engine.scorers.base import Scorer
 from ziprerank_integrations.engine.tokenizer import TextEncoder
@@ -53,12 +53,12 @@ class Checkpoint(Weights):
     Attributes:
         scorer: The class of its scorer.
         answers: (A, D) float32, the output layer's rows of the scorer's answer tokens.
-        heads: By text, the keys and values of text that precedes every page; filled by the scorer.
+        heads: By text, the state of text that precedes every page; filled by the scorer.
     """
 
     scorer: type[Scorer]
     answers: Tensor
-    heads: dict[str, list[KeyValues]] = field(default_factory=dict)
+    heads: dict[str, Prefix] = field(default_factory=dict)
 
 
 def pick_device(device: str | None) -> torch.device:

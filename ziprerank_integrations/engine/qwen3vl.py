@@ -228,14 +228,16 @@ class LanguageModel:
         """The number of layers."""
         return len(self._decoder.layers)
 
-    def prefix(self, embeddings: Tensor, positions: Tensor) -> Prefix:
+    def prefix(self, embeddings: Tensor, positions: Tensor, layers: int | None = None) -> Prefix:
         """Run a text prefix and keep its keys and values.
 
         Args:
             embeddings: (L, D).
             positions: (3, L) M-RoPE positions: time, height, width.
+            layers: How many layers run, from the first; None runs all.
         """
-        hidden, cache = self.run(embeddings[None], positions[:, None], range(self.layers))
+        count = self.layers if layers is None else layers
+        hidden, cache = self.run(embeddings[None], positions[:, None], range(count))
         return Prefix(self.norm(hidden)[0], cache)
 
     def last(

@@ -155,15 +155,10 @@ class Page:
             ValueError: If ``pages`` is not a list of page ranges.
         """
         from ziprerank_integrations.pages.origins import PdfPage
-        from ziprerank_integrations.pages.page_selection import select
         from ziprerank_integrations.pages.pdf import pdf_file
 
         file = pdf_file(pdf, name=name, root_path=root_path)
-        count = len(file)
-        if count == 0:
-            raise PageError(file.label, "the PDF has no pages")
-        numbers = range(1, count + 1) if pages is None else select(pages, count, file.label)
-        return [Page(PdfPage(file, number)) for number in numbers]
+        return [Page(PdfPage(file, number)) for number in file.numbers(pages)]
 
     @staticmethod
     def from_pdf_page(

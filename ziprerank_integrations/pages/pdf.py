@@ -10,13 +10,14 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 from ziprerank_integrations.errors import MissingDependencyError, PageError, ZipRerankError, import_problem
 from ziprerank_integrations.pages.files import digest, inside, state
+from ziprerank_integrations.pages.page_selection import TooManyPagesError, select
 from ziprerank_integrations.pages.sizes import SizeRule, rendered_size
 
 if TYPE_CHECKING:
@@ -122,6 +123,27 @@ class PdfFile:
         """Return each page's label from the file's own label table, its number where it has none."""
         with self._document() as document:
             return document.labels()
+
+    def numbers(self, pages: str | None, most: int | None = None) -> Sequence[int]:
+        """Return the numbers of the pages of a selection, from 1.
+
+        Args:
+            pages: See `page_selection.select`; None selects all.
+            most: How many pages are allowed; None allows any.
+
+        Raises:
+            ValueError: If it is not a selection of pages.
+            PageError: If the file is not a readable PDF, is encrypted, or has no such page.
+            TooManyPagesError: If there are more than ``most``.
+        """
+        count = len(self)
+        if count == 0:
+            raise PageError(self.label, "the PDF has no pages")
+        if pages is not None:
+            return select(pages, count, self.label, most)
+        if most is not None and count > most:
+            raise TooManyPagesError(self.label, f"{count:,} pages are more than {most:,}")
+        return range(1, count + 1)
 
     def render(self, number: int, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
         """Render page ``number`` (from 1) as an RGB image.

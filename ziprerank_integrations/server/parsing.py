@@ -9,7 +9,7 @@ from typing import Any, cast
 from ziprerank_integrations.errors import PageAccessError, PageError, PageTooLargeError
 from ziprerank_integrations.pages import decode
 from ziprerank_integrations.pages.origins import ImageBytes, Origin, PdfPage, Url, from_base64, from_data_uri
-from ziprerank_integrations.pages.page_selection import TooManyPagesError, select
+from ziprerank_integrations.pages.page_selection import TooManyPagesError
 from ziprerank_integrations.pages.pdf import is_pdf, pdf_file
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.server.api_error import ApiError, logger
@@ -116,16 +116,9 @@ def from_form(
         }
     )
     _check_texts(request, settings)
-    selection = fields.get("pages")
     file = pdf_file(files["file"], name="the PDF")
     try:
-        count = len(file)
-        if count == 0:
-            raise PageError(file.label, "the PDF has no pages")
-        most = settings.max_pdf_pages
-        if selection is None and count > most:
-            raise TooManyPagesError(file.label, f"{count:,} pages are more than {most:,}")
-        numbers = range(1, count + 1) if selection is None else select(selection, count, file.label, most)
+        numbers = file.numbers(fields.get("pages"), settings.max_pdf_pages)
     except TooManyPagesError as error:
         message = f"{error.reason}; select some with pages=1-20"
         raise ApiError(422, "too_many_pages", message) from error

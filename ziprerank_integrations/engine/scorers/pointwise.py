@@ -18,7 +18,7 @@ from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_kv import PageKV
 from ziprerank_integrations.engine.prompts import PointwisePrompt, pointwise, pointwise_head
 from ziprerank_integrations.engine.pruning import select_tokens
-from ziprerank_integrations.engine.qwen3vl import KeyValues
+from ziprerank_integrations.engine.qwen3vl import KeyValues, Prefix
 from ziprerank_integrations.engine.scorers import pruning
 from ziprerank_integrations.engine.scorers.base import PageState, Scored
 from ziprerank_integrations.engine.selection import received_attention, strongest
@@ -84,7 +84,8 @@ class PointwiseScorer:
         """Return the states of pages of one shape. See `Scorer.prepare`."""
         if not self._page_first:
             return pages
-        head, length = self._head(pointwise_head(self._instruction))
+        prefix = self._head(pointwise_head(self._instruction))
+        head, length = prefix.cache, len(prefix.hidden)
         first, stop = self._config.band
         rows, columns = pages[0].rows, pages[0].columns
         kept = None
@@ -134,8 +135,9 @@ class PointwiseScorer:
         """Score any number of pages. See `Scorer.score`."""
         prompt = pointwise(query, self._instruction, page_first=self._page_first)
         tail = self._embed(prompt.tail)
-        head, length = self._head(prompt.head)
-        kept = self._kept(prompt, pages)
+        prefix = self._head(prompt.head)
+        head, length = prefix.cache, len(prefix.hidden)
+        kept = self._kept(prompt, prefix, pages)
         logits = torch.zeros(len(pages))
         groups: dict[tuple[int, int, int], list[int]] = {}
         for index, page in enumerate(pages):
@@ -163,7 +165,7 @@ class PointwiseScorer:
         ]
         return Scored(logits.tolist(), evidence, before, sum(map(len, kept)))
 
-    def _kept(self, prompt: PointwisePrompt, pages: Sequence[PageState]) -> list[Tensor] | None:
+    def _kept(self, prompt: PointwisePrompt, head: Prefix, pages: Sequence[PageState]) -> list[Tensor] | None:
         """Return the indices of each page's kept visual tokens; None if nothing is pruned."""
         if self._keep_ratio == 1:
             return None
@@ -171,21 +173,16 @@ class PointwiseScorer:
             return [cast(Tensor, cast(PageKV, page).kept) for page in pages]
         features = cast(Sequence[PageFeatures], pages)
         return select_tokens(
-            self._query_vectors(prompt), [page.embeddings for page in features], self._keep_ratio
+            self._query_vectors(prompt, head), [page.embeddings for page in features], self._keep_ratio
         )
 
-    def _query_vectors(self, prompt: PointwisePrompt) -> Tensor:
+    def _query_vectors(self, prompt: PointwisePrompt, head: Prefix) -> Tensor:
         """Return the text vectors, (t, D), that visual tokens are compared with if the query comes first."""
-        text = self._embed(prompt.head)
+        text = head.hidden if self._interaction == "contextual" else self._embed(prompt.head)
         if self._interaction == "prompt":
             return text
         run, inside = self._checkpoint.text.run(prompt.text, prompt.query)
-        query = [len(text) - len(run) + index for index in inside]
-        if self._interaction == "query":
-            return text[query]
-        positions = self._text_positions(text, 0)
-        hidden, _ = self._checkpoint.language.run(text[None], positions, range(self._config.layers))
-        return self._checkpoint.language.norm(hidden)[0, query]
+        return text[[len(text) - len(run) + index for index in inside]]
 
     @torch.inference_mode()
     def similarity(self, query: str, page: PageState) -> Tensor:
@@ -196,7 +193,8 @@ class PointwiseScorer:
         """
         prompt = pointwise(query, self._instruction, page_first=self._page_first)
         tail = self._embed(prompt.tail)
-        head, length = self._head(prompt.head)
+        prefix = self._head(prompt.head)
+        head, length = prefix.cache, len(prefix.hidden)
         first, stop = self._config.band
         language = self._checkpoint.language
         if isinstance(page, PageKV):
@@ -293,20 +291,20 @@ class PointwiseScorer:
         logits: Tensor = self._checkpoint.language.norm(hidden).float() @ (yes - no)
         return logits
 
-    def _head(self, parts: list[str]) -> tuple[list[KeyValues], int]:
-        """Return the keys and values of the text before the page, and its length."""
-        embeddings = self._embed(parts)
+    def _head(self, parts: list[str]) -> Prefix:
+        """Return the state of the text before the page."""
         key = "".join(parts)
         heads = self._checkpoint.heads
-        if key not in heads:
-            positions = self._text_positions(embeddings, 0)
-            _, own = self._checkpoint.language.run(embeddings[None], positions, range(self._config.layers))
-            if not self._page_first:
-                return own, len(embeddings)
+        if self._page_first and key in heads:
+            return heads[key]
+        text = self._embed(parts)
+        positions = self._text_positions(text, 0)[:, 0]
+        prefix = self._checkpoint.language.prefix(text, positions, self._config.layers)
+        if self._page_first:
             if len(heads) >= _HEADS:  # clients may send any instruction
                 del heads[next(iter(heads))]
-            heads[key] = own
-        return heads[key], len(embeddings)
+            heads[key] = prefix
+        return prefix
 
     def _embed(self, parts: list[str]) -> Tensor:
         ids = torch.tensor(self._checkpoint.text.parts(parts), device=self._checkpoint.device)
