@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from ziprerank_integrations.errors import EngineError
 
@@ -16,24 +17,44 @@ T = TypeVar("T")
 
 
 class StageTimer:
-    """Sums the time of a call's stages, in milliseconds."""
+    """Sums the time of a call's stages, in milliseconds.
+
+    On CUDA, where work is asynchronous, a stage's time is that between two events on the device.
+    """
 
     def __init__(self) -> None:
-        self.ms = {"render": 0.0, "vision": 0.0, "language": 0.0}  # "page" is added where it is used
+        # "page" is added where it is used.
+        self._ms = {"render": 0.0, "wait": 0.0, "vision": 0.0, "language": 0.0}
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
 
     def add(self, stage: str, seconds: float) -> None:
         """Add time to a stage."""
-        self.ms[stage] = self.ms.get(stage, 0.0) + seconds * 1e3
+        self._ms[stage] = self._ms.get(stage, 0.0) + seconds * 1e3
+
+    def add_events(self, stage: str, start: torch.cuda.Event, end: torch.cuda.Event) -> None:
+        """Add the time between two recorded events to a stage."""
+        self._events.append((stage, start, end))
+
+    @property
+    def ms(self) -> dict[str, float]:
+        """By stage, the milliseconds; waits until the device has finished the stages."""
+        while self._events:
+            stage, start, end = self._events.pop()
+            end.synchronize()
+            self.add(stage, start.elapsed_time(end) / 1e3)
+        return dict(self._ms)
 
 
 class DeviceLock:
     """Runs one forward pass at a time.
 
     Args:
+        device: The compute device.
         free_memory: Called when the device's memory runs out, before the second attempt.
     """
 
-    def __init__(self, free_memory: Callable[[], None]) -> None:
+    def __init__(self, device: torch.device, free_memory: Callable[[], None]) -> None:
+        self._device = device
         self._free_memory = free_memory
         self._lock = threading.Lock()
 
@@ -42,35 +63,67 @@ class DeviceLock:
 
         Args:
             work: Called with 1; if memory runs out, called once more with 4, to divide its batches by.
-            stage: The stage to which the time is added, including the time of waiting for the device.
+            stage: The stage to which the time is added. The time of waiting for the device is a stage of its
+                own, ``wait``.
             timer: The timer of the call.
 
         Raises:
             EngineError: If the device's memory is not enough.
         """
         begin = time.perf_counter()
-        try:
-            return self._run(work)
-        finally:
-            timer.add(stage, time.perf_counter() - begin)
+        with self._lock:
+            timer.add("wait", time.perf_counter() - begin)
+            if self._device.type == "cuda":
+                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                with torch.cuda.device(self._device):
+                    start.record()
+                    result = self._run(work)
+                    end.record()
+                timer.add_events(stage, start, end)
+                return result
+            begin = time.perf_counter()
+            try:
+                return self._run(work)
+            finally:
+                timer.add(stage, time.perf_counter() - begin)
 
     def _run(self, work: Callable[[int], T]) -> T:
-        with self._lock:
-            try:
-                return work(1)
-            except torch.OutOfMemoryError:
-                pass  # retried outside the handler: inside, the traceback would hold the memory
-            self._free_memory()
-            try:
-                return work(4)
-            except torch.OutOfMemoryError as error:
-                raise EngineError(
-                    "the device's memory is not enough: lower keep_ratio, max_side, window or cache_bytes"
-                ) from error
+        try:
+            return work(1)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            # Retried outside the handler: inside, the traceback would hold the memory.
+        self._free_memory()
+        try:
+            return work(4)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise EngineError(
+                "the device's memory is not enough: lower keep_ratio, max_side, window or cache_bytes"
+            ) from error
 
 
-def release_memory() -> None:
+def out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error means that memory ran out; on MPS and the CPU only its text says so."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        text in str(error) for text in ("MPS backend out of memory", "DefaultCPUAllocator")
+    )
+
+
+def release_memory(device: torch.device) -> None:
     """Return memory that nothing uses to the device."""
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if device.type in ("cuda", "mps", "xpu"):
+        getattr(torch, device.type).empty_cache()
+
+
+def to_device(tensors: list[Tensor], device: torch.device) -> Tensor:
+    """Stack tensors of the CPU on the device; for CUDA they are copied from pinned memory, not waited for."""
+    if device.type != "cuda":
+        return torch.stack(tensors).to(device)
+    shape = (len(tensors), *tensors[0].shape)
+    pinned = torch.empty(shape, dtype=tensors[0].dtype, device="cpu", pin_memory=True)
+    torch.stack(tensors, out=pinned)
+    return pinned.to(device, non_blocking=True)

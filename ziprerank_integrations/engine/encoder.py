@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
-from ziprerank_integrations.engine.device import DeviceLock, StageTimer
+from ziprerank_integrations.engine.device import DeviceLock, StageTimer, to_device
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_states import PageStates
 from ziprerank_integrations.engine.prefetch import Prefetcher
@@ -23,7 +24,10 @@ from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.types import Page
 
-_PATCHES_PER_BATCH = {"cpu": 8_192, "cuda": 65_536}
+# On CUDA about 5 pages of A4: enough to fill the device, and few enough that it computes while the next pages
+# are rendered.
+_PATCHES_PER_BATCH = {"cpu": 8_192, "cuda": 16_384}
+_THREADS = 8  # that decode images
 
 
 def batch_size(device: str, patches: int, share: int = 1) -> int:
@@ -97,7 +101,9 @@ class PageEncoder:
 
     def prefetcher(self, sizes: Sizes, state: str = "") -> Prefetcher:
         """Return a prefetcher that renders or decodes the pages of one call."""
-        threads = 1 if self._pdf_workers is None else self._pdf_workers.count
+        threads = max(
+            min(_THREADS, os.cpu_count() or 1), 0 if self._pdf_workers is None else self._pdf_workers.count
+        )
         return Prefetcher(partial(self.load, sizes, state), threads)
 
     def load(self, sizes: Sizes, state: str, key: str, page: Page) -> Tensor:
@@ -176,7 +182,7 @@ class PageEncoder:
         self, group: Sequence[tuple[str, Tensor]], scorer: Scorer, timer: StageTimer
     ) -> dict[str, PageState]:
         """Encode pages of one size and cache their states."""
-        images = torch.stack([image for _, image in group])
+        images = [image for _, image in group]
         features = self._device.exclusive(partial(self._run_tower, images), "vision", timer)
         states: Sequence[PageState] = features
         if scorer.state:
@@ -187,10 +193,10 @@ class PageEncoder:
         return encoded
 
     @torch.inference_mode()
-    def _run_tower(self, images: Tensor, share: int) -> list[PageFeatures]:
-        """Encode pages of one size, (B, H, W, 3), in batches of the usual size divided by ``share``."""
+    def _run_tower(self, images: Sequence[Tensor], share: int) -> list[PageFeatures]:
+        """Encode pages of one size, (H, W, 3), in batches of the usual size divided by ``share``."""
         config = self._checkpoint.config
-        height, width = images.shape[1:3]
+        height, width, _ = images[0].shape
         rows, columns = height // config.patch, width // config.patch
         features: list[PageFeatures] = []
         for batch in self._batches(images, share):
@@ -208,7 +214,7 @@ class PageEncoder:
         return features
 
     def _prepare(
-        self, scorer: Scorer, features: Sequence[PageFeatures], images: Tensor, share: int
+        self, scorer: Scorer, features: Sequence[PageFeatures], images: Sequence[Tensor], share: int
     ) -> list[PageState]:
         """Return the states of pages of one size, prepared in batches like those of the tower."""
         states: list[PageState] = []
@@ -217,7 +223,8 @@ class PageEncoder:
             states += scorer.prepare(features[start : start + len(batch)], batch)
         return states
 
-    def _batches(self, images: Tensor, share: int) -> Iterator[Tensor]:
-        """Move images of one size to the device, in batches."""
-        for batch in torch.split(images, self._batch_size(images.shape[1:], share)):
-            yield batch.to(self._checkpoint.device)
+    def _batches(self, images: Sequence[Tensor], share: int) -> Iterator[Tensor]:
+        """Stack images of one size on the device, in batches."""
+        size = self._batch_size(images[0].shape, share)
+        for start in range(0, len(images), size):
+            yield to_device(list(images[start : start + size]), self._checkpoint.device)

@@ -82,4 +82,4 @@ class PageStates:
         return pinned.copy_(tensor)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._device)
+        return tensor.to(self._device, non_blocking=True)
