@@ -60,14 +60,16 @@ def single_precision(setup: Setup) -> list[Row]:
 
 def half_precision(setup: Setup) -> list[Row]:
     """Compare engine and transformers in the model's dtype with transformers in float32."""
-    query, images = synthetic.queries(1)[0], setup.images[:5]
-    pages = setup.pages[:5]
-    ours = logits(setup.engine.rank(query, pages, keep_ratio=1.0))
-    baseline = Baseline(setup.model, setup.preset.max_side)
-    theirs = torch.tensor(baseline.logits(query, images), device="cpu", dtype=torch.float64)
+    queries, images, pages = synthetic.queries(8), setup.images[:5], setup.pages[:5]
+
+    def stock(baseline: Baseline) -> torch.Tensor:
+        values = [baseline.logits(query, images) for query in queries]
+        return torch.tensor(values, device="cpu", dtype=torch.float64)
+
+    ours = torch.stack([logits(setup.engine.rank(query, pages, keep_ratio=1.0)) for query in queries])
+    theirs = stock(Baseline(setup.model, setup.preset.max_side))
     exact_model = wrap(copy.deepcopy(setup.model.stock).float(), setup.preset)
-    exact = Baseline(exact_model, setup.preset.max_side).logits(query, images)
-    reference = torch.tensor(exact, device="cpu", dtype=torch.float64)
+    reference = stock(Baseline(exact_model, setup.preset.max_side))
     del exact_model
     free()
     own, other = (float((values - reference).norm() / reference.norm()) for values in (ours, theirs))

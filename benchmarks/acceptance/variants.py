@@ -25,14 +25,14 @@ def compiled(setup: Setup, name: str = "compiled") -> list[Row]:
     )
     return [
         Row(f"{name}: first call", first / 1e3, "s"),
-        Row(f"{name}: logits", error, "relative difference", 0.05 if setup.dtype != torch.float32 else 1e-4),
+        Row(f"{name}: logits", error, "relative difference", bound),
         *language(setup, model, f"{name} language model"),
         *tower(setup, model, f"{name} vision tower"),
     ]
 
 
 def fp8(setup: Setup) -> list[Row]:
-    """Measure compiled layers with FP8 products; the model's weights are replaced, so this step is the last."""
+    """Measure compiled layers with FP8 products; the model's weights are replaced, so it is the last step."""
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
 
     config = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())

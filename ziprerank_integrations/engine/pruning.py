@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ziprerank_integrations.engine.device import upload
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, Prefix
 from ziprerank_integrations.engine.tokenizer import EncodedPrompt
 
@@ -32,7 +33,7 @@ def text_vectors(
         the scoring can continue.
     """
     first = encoded.images[0]
-    query = torch.tensor(encoded.query, device="cpu").to(text.device, non_blocking=True)
+    query = upload(torch.tensor(encoded.query, device="cpu"), text.device)
     if interaction == "query":
         return text[query], None
     if interaction == "contextual":
@@ -40,7 +41,7 @@ def text_vectors(
         prefix = language.prefix(text[:first], positions)
         return prefix.hidden[query], prefix
     words = [index for index in range(first) if encoded.ids[index] not in marks]
-    return text[torch.tensor(words, device="cpu").to(text.device, non_blocking=True)], None
+    return text[upload(torch.tensor(words, device="cpu"), text.device)], None
 
 
 def similarity(text: Tensor, visual: Tensor) -> Tensor:

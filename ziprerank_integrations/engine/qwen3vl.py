@@ -178,7 +178,9 @@ class LanguageModel:
         before = max((pair[0].shape[1] for pair in past if pair is not None), default=0)
         padding = 0 if short(length, before + length) else -(before + length) % self._bucket
         if padding:
-            hidden, positions = F.pad(hidden, (0, 0, 0, padding)), F.pad(positions, (0, padding))
+            # By the last token: of zeros, dynamic quantisation would make NaN.
+            hidden = torch.cat([hidden, hidden[:, -1:].expand(-1, padding, -1)], 1)
+            positions = torch.cat([positions, positions[..., -1:].expand(-1, -1, padding)], 2)
         angles = self._rotations(hidden, positions)
         own: list[KeyValues] = []
         for number, index in enumerate(layers):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ziprerank_integrations.engine.device import upload
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.tokenizer import EncodedPrompt
 
@@ -74,7 +75,7 @@ def build(
     add_text(begin, len(encoded.ids))
     # One copy to the device, and none back: indices of kept tokens are computed there, and stay there.
     total = sum(map(len, visual))
-    packed = torch.cat([*times, *visual, *grid]).to(text.device, non_blocking=True)
+    packed = upload(torch.cat([*times, *visual, *grid]), text.device)
     base, where, columns = packed.split([length, total, total])
     if kept is None:
         index = torch.cat([torch.arange(len(part), device=text.device) for part in visual])

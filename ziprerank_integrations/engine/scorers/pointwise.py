@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
+from ziprerank_integrations.engine.device import upload
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_kv import PageKV
 from ziprerank_integrations.engine.prompts import PointwisePrompt, pointwise, pointwise_head
@@ -303,7 +304,7 @@ class PointwiseScorer:
 
     def _embed(self, parts: list[str]) -> Tensor:
         ids = torch.tensor(self._checkpoint.text.parts(parts), device="cpu")
-        return self._checkpoint.language.embed(ids.to(self._checkpoint.device, non_blocking=True))
+        return self._checkpoint.language.embed(upload(ids, self._checkpoint.device))
 
     def _page_tokens(
         self, pages: Sequence[PageFeatures], kept: Tensor | None = None
