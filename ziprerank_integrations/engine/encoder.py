@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ziprerank_integrations import cancellation
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer, upload
 from ziprerank_integrations.engine.features import PageFeatures
@@ -29,7 +30,7 @@ from ziprerank_integrations.types import Page
 # On CUDA about 5 pages of A4: enough to fill the device, and few enough that it computes while the next pages
 # are rendered.
 _PATCHES_PER_BATCH = {"cpu": 8_192, "cuda": 16_384}
-_THREADS = 8  # that decode and hash pages
+_THREADS = 16  # that decode and hash pages
 
 
 def batch_size(device: str, patches: int, share: int = 1) -> int:
@@ -56,6 +57,7 @@ def cache_keys(
     """
 
     def key(page: Page) -> str | PageError:
+        cancellation.check()
         try:
             return cache_key(page, sizes, state)
         except PageError as error:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from ziprerank_integrations.cancellation import cancelled_by
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages import pdf
 from ziprerank_integrations.pages.origins import PdfPage
@@ -232,7 +233,8 @@ def _rerank(reranker: Reranker, rank_request: RankRequest, slot: Slot, pdf_worke
     if slot.ended.is_set():
         raise Abandoned
     try:
-        with pdf.in_workers(pdf_workers):  # pages that were not rendered before their turn
+        # Pages that were not rendered before their turn are rendered there.
+        with pdf.in_workers(pdf_workers), cancelled_by(slot.ended):
             return reranker.rerank(rank_request.query, rank_request.pages, top_n=rank_request.top_n)
     except PageError as error:
         if error.index is not None:
@@ -265,7 +267,7 @@ async def _within(
         raise ApiError(504, "deadline_exceeded", "the request could not be answered in time", retry_after=1)
     finally:
         if not task.done():
-            slot.release()  # the device checks the slot between two pages
+            slot.release()  # the engine checks it before each window and batch of pages
         for pending in tasks:
             pending.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
