@@ -16,6 +16,7 @@ SAFE = {
     "tqdm": (4, 66, 3),
     "transformers": (5, 10, 1),
     "pymupdf": (1, 28),
+    "pypdf": (6, 21, 4),
     "pypdfium2": (5, 15),
     "pyarrow": (23, 0, 1),
     "fastapi": (0, 136, 3),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ziprerank_integrations.errors import PageError
+from ziprerank_integrations.pages.page_labels import PageLabels
 from ziprerank_integrations.pages.pdf import PdfFile
 
 Counting = Literal["from 1", "from 0", "label"]
@@ -34,7 +35,7 @@ class PageNumbers:
     """Finds page numbers; each PDF is read once, however many documents refer to it."""
 
     def __init__(self) -> None:
-        self._labels: dict[object, list[str]] = {}
+        self._labels: dict[object, PageLabels] = {}
         self._counts: dict[object, int] = {}
 
     def find(self, file: PdfFile, fields: Sequence[PageNumber]) -> int | None:
@@ -74,11 +75,11 @@ class PageNumbers:
         if key not in self._labels:
             self._labels[key] = file.labels()
         labels = self._labels[key]
-        numbers = [number for number, other in enumerate(labels, 1) if other == label]
+        numbers = labels.numbers(label)
         if len(numbers) == 1:
             return numbers[0]
         if numbers:
-            several = ", ".join(map(str, numbers))
+            several = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
             raise PageError(file.label, f"{field.name}={label!r} is the label of several pages: {several}")
         some = ", ".join(map(repr, labels[:8])) + (", …" if len(labels) > 8 else "")
         raise PageError(file.label, f"{field.name}={label!r} is the label of no page; the labels are {some}")
