@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from PIL import Image
 
@@ -19,9 +17,9 @@ from ziprerank_integrations.documents.fields import DocumentFields, ImageField
 from ziprerank_integrations.documents.page_numbers import PageNumber, PageNumbers, UnclearPageError
 from ziprerank_integrations.errors import MissingDependencyError, PageError
 from ziprerank_integrations.pages.decode import is_image
-from ziprerank_integrations.pages.files import inside
+from ziprerank_integrations.pages.files import inside, local_path
 from ziprerank_integrations.pages.origins import Origin, PdfPage, Text, from_base64, from_data_uri
-from ziprerank_integrations.pages.page import Page
+from ziprerank_integrations.pages.page import Page, image_page
 from ziprerank_integrations.pages.pdf import PdfFile, is_pdf, pdf_file
 
 TextFallback = Literal["render", "error"]
@@ -152,8 +150,11 @@ class PageFinder:
             loaded = loader(document)
             if loaded is None:
                 return None
-            page = loaded if isinstance(loaded, Page) else Page.from_image(loaded, root_path=self._root)
-            return page.origin
+            if isinstance(loaded, Page):
+                return loaded.origin
+            if isinstance(loaded, str):  # may be taken from the metadata, so fsspec must not open it
+                return image_page(local_path(loaded), root_path=self._root).origin
+            return Page.from_image(loaded, root_path=self._root).origin
         except PageError:
             raise
         except Exception as error:  # the user's own code
@@ -254,17 +255,6 @@ class PageFinder:
 
 def _from_zero(fields: DocumentFields) -> list[PageNumber]:
     return [number for number in fields.numbers if number.counting == "from 0" and number.is_set]
-
-
-def local_path(value: str) -> str:
-    """Return the path that a ``file:`` URI of this machine names; other texts unchanged."""
-    if value[:5].lower() != "file:":
-        return value
-    try:
-        parts = urlsplit(value)
-        return url2pathname(parts.path) if parts.netloc in ("", "localhost") else value
-    except ValueError:
-        return value
 
 
 def path_kind(field: ImageField) -> str | None:
