@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
@@ -119,18 +119,20 @@ class PageEncoder:
         threads = max(_threads(), 0 if self._pdf_workers is None else self._pdf_workers.count)
         return Prefetcher(partial(self.load, sizes, state), threads)
 
+    def in_workers(self) -> AbstractContextManager[None]:
+        """Read PDFs in this encoder's processes; without any, in those of the caller, such as a server's."""
+        return pdf.in_workers(self._pdf_workers) if self._pdf_workers is not None else nullcontext()
+
     def load(self, sizes: Sizes, state: str, key: str, page: Page) -> Tensor:
         """Render or decode a page: (H, W, 3) uint8, on the CPU.
 
         Raises:
             PageError: If the page cannot be read, or its file changed since ``key`` was computed.
         """
-        # Without workers of its own, it uses those of the caller, such as a server's.
-        workers = pdf.in_workers(self._pdf_workers) if self._pdf_workers is not None else nullcontext()
-        with workers:
+        with self.in_workers():
             image = pixels(page, sizes, self._max_image_pixels)
-        if page.origin.path is not None and cache_key(page, sizes, state) != key:
-            raise PageError(page.source, "the file changed while it was read")
+            if page.origin.path is not None and cache_key(page, sizes, state) != key:
+                raise PageError(page.source, "the file changed while it was read")
         return image.pin_memory() if self._checkpoint.device.type == "cuda" else image
 
     def encode(
