@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.cascade import Cascade
 from ziprerank_integrations.local import ZipReranker
 from ziprerank_integrations.options import (
@@ -33,7 +33,7 @@ _DEFAULTS: dict[str, Any] = {
 
 _ENGINES: dict[EngineOptions, ZipReranker] = {}
 _SERVERS: dict[tuple[str, str | None], RemoteReranker] = {}
-_LOCK = threading.Lock()
+_LOCK = fork.lock()
 
 
 def connect(

@@ -13,6 +13,7 @@ from torch import Tensor
 from ziprerank_integrations.engine.attention import Kernel, choose
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.checkpoint_limits import check_parameters, read_json
+from ziprerank_integrations.engine.device import prepare_process
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, Prefix, VisionTower
 from ziprerank_integrations.engine.scorers import scorer_class
 from ziprerank_integrations.engine.scorers.base import Scorer
@@ -113,6 +114,7 @@ def _load(
     from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
     target = pick_device(device)
+    prepare_process(target)
     if dtype is None:
         weight_dtype = torch.float32 if target.type == "cpu" else torch.bfloat16
     else:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import threading
 from typing import Protocol
 from urllib.parse import unquote, unquote_to_bytes
 
 from PIL import Image
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages import pdf as pdfs
 from ziprerank_integrations.pages import text_page, urls
@@ -204,7 +204,7 @@ class Url:
         self.label = urls.short(url)
         self._limits = (max_bytes, timeout)
         self._fetched: ImageBytes | None = None
-        self._lock = threading.Lock()
+        self._lock = fork.lock()
 
     def _bytes(self) -> ImageBytes:
         with self._lock:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ssl
-import threading
 import weakref
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.pages.urls import short
 from ziprerank_integrations.remote.payload import Dialect
@@ -74,7 +74,7 @@ class Connection:
         if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             raise ValueError("api_key must be printable ASCII characters, and not blank")
         self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-        self._lock = threading.Lock()
+        self._lock = fork.lock()
         self._client: httpx.Client | None = None
         self._ssl: ssl.SSLContext | None = None
 
