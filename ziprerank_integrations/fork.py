@@ -6,13 +6,13 @@ threads of pools are missing, and sockets and pipes are shared with the parent.
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,7 +21,8 @@ _WAIT_SECONDS = 5.0
 
 _LOCKS: weakref.WeakSet[Any] = weakref.WeakSet()
 _NATIVE: weakref.WeakSet[Any] = weakref.WeakSet()
-_CALLBACKS: set[Any] = set()
+_FUNCTIONS: list[Callable[[], None]] = []
+_METHODS: weakref.WeakKeyDictionary[Any, Callable[[Any], None]] = weakref.WeakKeyDictionary()
 _inherited: frozenset[str] = frozenset()
 _forking = threading.local()
 
@@ -49,11 +50,11 @@ def _registered(new: T, native: bool) -> T:
 
 
 def on_fork(callback: Callable[[], None]) -> None:
-    """Call a function or method in every forked child. The object of a method is not kept alive."""
-    if inspect.ismethod(callback):
-        _CALLBACKS.add(weakref.WeakMethod(callback, _CALLBACKS.discard))
+    """Call a function in every forked child, or a method while its object lives: one per object."""
+    if isinstance(callback, MethodType):
+        _METHODS[callback.__self__] = callback.__func__
     else:
-        _CALLBACKS.add(lambda: callback)
+        _FUNCTIONS.append(callback)
 
 
 def inherited(module: str) -> bool:
@@ -79,10 +80,10 @@ def _after_in_child() -> None:
     _inherited = frozenset(sys.modules)
     for each in list(_LOCKS):
         each._at_fork_reinit()  # as the standard library does for its own locks
-    for reference in list(_CALLBACKS):
-        callback = reference()
-        if callback is not None:
-            callback()
+    for function in _FUNCTIONS:
+        function()
+    for owner, method in list(_METHODS.items()):
+        method(owner)
 
 
 if hasattr(os, "register_at_fork"):

@@ -21,6 +21,7 @@ from tests.conftest import picture
 from tests.helpers.forking import SECONDS, in_child
 from tests.rules.package import ROOT
 from ziprerank_integrations import EngineError, Page, ZipReranker, fork
+from ziprerank_integrations.engine import checkpoint as checkpoint_module
 from ziprerank_integrations.engine import gc_pause
 from ziprerank_integrations.engine.cache import LruCache
 from ziprerank_integrations.engine.device import StageTimer
@@ -175,10 +176,10 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_callback_does_not_keep_its_object_alive() -> None:
     gc.collect()
     cache: LruCache[torch.Tensor] = LruCache(100)
-    reference, callbacks = weakref.ref(cache), len(fork._CALLBACKS)
+    reference, callbacks = weakref.ref(cache), len(fork._METHODS)
     del cache
     gc.collect()
-    assert reference() is None and len(fork._CALLBACKS) == callbacks - 1
+    assert reference() is None and len(fork._METHODS) == callbacks - 1
 
 
 def test_a_cache_that_was_being_changed_is_counted_again() -> None:
@@ -249,6 +250,10 @@ def test_cuda_in_a_forked_process_is_an_error(
         object.__setattr__(checkpoint, "device", torch.device("cuda"))
         with pytest.raises(EngineError) as caught:
             sync(small)
+        monkeypatch.setattr(checkpoint_module, "pick_device", lambda _: torch.device("cuda"))
+        with pytest.raises(EngineError) as unloaded:
+            ZipReranker(untied).load()
+        assert str(caught.value) == str(unloaded.value)
         return str(caught.value)
 
     assert in_child(work) == (
