@@ -10,24 +10,31 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import httpx
+
 from ziprerank_integrations import fork
 
 T = TypeVar("T")
 
-_END_SECONDS = 1.0
+_END_SECONDS = 5.0
 _LOCK = fork.lock()
 
 
 class BackgroundLoop:
-    """An event loop in a daemon thread, which ends with this object or with the program."""
+    """An event loop in a daemon thread, which ends with this object or with the program.
+
+    Attributes:
+        ssl: The TLS settings of all clients; reading the certificates takes tens of milliseconds.
+    """
 
     _current: weakref.ref[BackgroundLoop] | None = None
 
     def __init__(self) -> None:
+        self.ssl = httpx.create_ssl_context()
         self._loop = _EventLoop()
         thread = threading.Thread(target=_run, args=(self._loop,), name="ziprerank-http", daemon=True)
         thread.start()
-        self._finalizer = weakref.finalize(self, _stop, self._loop, thread)
+        weakref.finalize(self, _stop, self._loop, thread)
         fork.on_fork(self._abandon)
 
     @classmethod
@@ -50,7 +57,6 @@ class BackgroundLoop:
     def _abandon(self) -> None:
         """Leave the loop to the parent process, and close the sockets that a forked child inherited."""
         BackgroundLoop._current = None
-        self._finalizer.detach()
         for connected in list(self._loop.sockets):
             connected.close()
 

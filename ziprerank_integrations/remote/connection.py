@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import weakref
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -76,12 +75,18 @@ class Connection:
         self.info: ServerInfo | None = None
         if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             raise ValueError("api_key must be printable ASCII characters, and not blank")
+        self._api_key = api_key
         self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self._lock = fork.lock()
         self._client: tuple[httpx.AsyncClient, BackgroundLoop] | None = None
-        self._ssl: ssl.SSLContext | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
         fork.on_fork(self._after_fork)
+
+    def __reduce__(self) -> tuple[type[Connection], tuple[str, str | None]]:
+        return Connection, (self.base, self._api_key)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Connection:
+        return self  # shared
 
     def set_info(self, info: ServerInfo) -> None:
         """Keep what is known of the server for later calls."""
@@ -110,10 +115,8 @@ class Connection:
             finalizer()
 
     def _open(self) -> tuple[httpx.AsyncClient, BackgroundLoop]:
-        if self._ssl is None:
-            self._ssl = httpx.create_ssl_context()  # reads hundreds of certificates, so only once
-        client = httpx.AsyncClient(base_url=self.base, headers=self._headers, verify=self._ssl)
         loop = BackgroundLoop.shared()
+        client = httpx.AsyncClient(base_url=self.base, headers=self._headers, verify=loop.ssl)
         self._finalizer = weakref.finalize(self, _close, client, loop)
         self._finalizer.atexit = False  # the loop ends by itself
         return client, loop
@@ -121,11 +124,8 @@ class Connection:
     def _after_fork(self) -> None:
         if self._finalizer is not None:
             self._finalizer.detach()
-        self._inherited = (
-            self._client,
-            self._ssl,
-        )  # kept, since destroying them would use what the parent uses
-        self._client = self._ssl = self._finalizer = None
+        self._inherited = self._client  # not destroyed, which would use the loop
+        self._client = self._finalizer = None
 
 
 def _close(client: httpx.AsyncClient, loop: BackgroundLoop) -> None:
