@@ -150,6 +150,10 @@ def test_unused_connections_are_closed() -> None:
         for number in range(39, 23, -1):  # the most recent ones are kept
             connect(url=f"{server.url}/v1", api_key=f"key {number % 30}").rerank("q", PAGES)
         assert server.connections == 41
+        oldest, next_one = list(_SERVERS)[:2]
+        connect(url=oldest[0], api_key=oldest[1])
+        connect(url=server.url, api_key="new")
+        assert oldest in _SERVERS and next_one not in _SERVERS
     finally:
         _SERVERS.clear()
         server.close()

@@ -153,6 +153,12 @@ class Engine:
         prepare_process(runner.checkpoint.device)
         return runner
 
+    def __reduce__(self) -> tuple[type[Engine], tuple[EngineOptions]]:
+        return Engine, (self.options,)  # a pickled engine loads its weights again
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Engine:
+        return self  # weights and cache are shared
+
     def _after_fork(self) -> None:
         self._threads = None
 

@@ -199,12 +199,15 @@ class Url:
     path = None
     number = None
 
-    def __init__(self, url: str, max_bytes: int, timeout: float) -> None:
+    def __init__(self, url: str, max_bytes: int, timeout: float, fetched: ImageBytes | None = None) -> None:
         self.url = url
         self.label = urls.short(url)
         self._limits = (max_bytes, timeout)
-        self._fetched: ImageBytes | None = None
+        self._fetched = fetched
         self._lock = fork.lock()
+
+    def __reduce__(self) -> tuple[type[Url], tuple[str, int, float, ImageBytes | None]]:
+        return Url, (self.url, *self._limits, self._fetched)
 
     def _bytes(self) -> ImageBytes:
         with self._lock:

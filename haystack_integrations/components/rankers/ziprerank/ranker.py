@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from haystack.utils import ComponentDevice, Secret
 from ziprerank_integrations.documents.fields import DocumentFields, ImageField
 from ziprerank_integrations.documents.finder import TextFallback
 from ziprerank_integrations.documents.page_numbers import PageNumber
-from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocument
+from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocument, check_pickle
 from ziprerank_integrations.options import (
     Attention,
     CallOptions,
@@ -169,6 +170,23 @@ class ZipRerankRanker:
     def from_dict(cls, data: dict[str, Any]) -> ZipRerankRanker:
         """Return the component that `to_dict` serialised."""
         return default_from_dict(cls, data)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickle, without the values of secrets that are environment variables.
+
+        Raises:
+            TypeError: If ``reranker`` or ``image_loader`` cannot be pickled.
+        """
+        check_pickle(self, {name: self._parameters[name] for name in _OBJECTS})
+        return self._state()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ZipRerankRanker:
+        other = memo[id(self)] = object.__new__(type(self))
+        vars(other).update(copy.deepcopy(self._state(), memo))
+        return other
+
+    def _state(self) -> dict[str, Any]:
+        return {**vars(self), "_cached_ranker": (None, None)}
 
     def warm_up(self) -> None:
         """Load the model, unless it is loaded."""
