@@ -6,7 +6,8 @@ logits of every position, and every window encodes its pages again. Nothing is p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -46,10 +47,24 @@ class Baseline:
         ).order
 
     @torch.inference_mode()
-    def logits(self, query: str, pages: Sequence[Image.Image]) -> list[float]:
-        """Return the logits of one window's pages."""
-        logits = self._model(**self.inputs(query, pages)).logits
+    def logits(self, query: str, pages: Sequence[Image.Image], *, last_only: bool = False) -> list[float]:
+        """Return the logits of one window's pages; with ``last_only``, of the last position alone."""
+        logits = self._model(**self.inputs(query, pages), logits_to_keep=int(last_only)).logits
         return [float(value) for value in logits[0, -1, self._letters[: len(pages)]].float()]
+
+    @contextmanager
+    def cached_features(self, pages: Sequence[Image.Image]) -> Iterator[None]:
+        """Compute the features of one window's pages once, for all calls inside the block."""
+        inputs = self.inputs("q", pages)
+        visual = self._model.model.visual
+        with torch.inference_mode():
+            output = visual(inputs["pixel_values"].to(visual.dtype), grid_thw=inputs["image_grid_thw"])
+        # The caller changes what it gets.
+        visual.forward = lambda *args, **options: type(output)(**output)
+        try:
+            yield
+        finally:
+            del visual.forward
 
     def inputs(self, query: str, pages: Sequence[Image.Image]) -> dict[str, Any]:
         """Return the arguments of ``forward``."""

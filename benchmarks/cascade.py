@@ -97,7 +97,7 @@ def measure(model: BenchmarkModel, preset: Preset, pages: int, repeats: int) -> 
         engine reports; and the ``ratio`` of the medians.
     """
     device = model.checkpoint.device
-    images = synthetic.images(synthetic.pdf(pages), preset.max_side)
+    images = synthetic.images(pages, preset.max_side)
     candidates = [Page.from_image(image) for image in images]
     listwise = LoadedEngine(model)
     alone = LoadedEngine(model.pointwise(modes(preset)["+ band"].own))

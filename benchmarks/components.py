@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ class Components:
 
     def prefetch(self, engine: LoadedEngine, scans: int = 40) -> dict[str, Variant]:
         """Scans (A4 at 200 dpi, JPEG) through windows, cold: decoded when needed, and prefetched."""
-        pages = [Page.from_image(data) for data in _scans(scans)]
+        pages = [Page.from_image(data) for data in synthetic.scans(scans)]
         query = synthetic.queries(1)[0]
 
         def run(prefetch: bool) -> Any:
@@ -111,13 +110,3 @@ class Components:
             "and no key/value cache": Variant(inference(lambda: run(1, use_cache=False))),
             "engine: and the last layer for one position": Variant(inference(engine)),
         }
-
-
-def _scans(count: int) -> list[bytes]:
-    """Return A4 pages at 200 dpi as JPEG."""
-    encoded = []
-    for image in synthetic.images(synthetic.pdf(count), 2339):
-        stream = io.BytesIO()
-        image.save(stream, "JPEG", quality=85)
-        encoded.append(stream.getvalue())
-    return encoded

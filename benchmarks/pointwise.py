@@ -48,7 +48,7 @@ def measure(model: BenchmarkModel, preset: Preset, pages: int, repeats: int) -> 
     """
     device = model.checkpoint.device
     stock = StockPointwise(model, preset.max_side)
-    images = synthetic.images(synthetic.pdf(pages), preset.max_side)
+    images = synthetic.images(pages, preset.max_side)
     candidates = [Page.from_image(image) for image in images]
     inputs = [stock.inputs(POINTWISE_QUERY, image) for image in images]
     variants = {"dense": Variant(partial(_each, stock.logit, inputs), times=1 / pages)}

@@ -112,6 +112,11 @@ class BenchmarkModel:
 
 def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: str) -> BenchmarkModel:
     """Build a model with seeded random weights on a device."""
+    return wrap(stock_model(preset, device, dtype), preset, attention)
+
+
+def stock_model(preset: Preset, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return transformers' model with seeded random weights on a device."""
     torch.manual_seed(0)
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -120,6 +125,11 @@ def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: s
             stock = Qwen3VLForConditionalGeneration(config(preset)).eval()
     finally:
         torch.set_default_dtype(default)
+    return stock
+
+
+def wrap(stock: Any, preset: Preset, attention: str = "auto", *, compiled: bool = False) -> BenchmarkModel:
+    """Return a model of transformers with the engine's checkpoint on the same weights."""
     tokenizer = AutoTokenizer.from_pretrained(_TOKENIZER)
     checkpoint_config = CheckpointConfig(
         folder=_TOKENIZER,
@@ -135,6 +145,7 @@ def build(preset: Preset, device: torch.device, dtype: torch.dtype, attention: s
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
     )
-    kernel = choose(attention, device, dtype)
-    checkpoint = assemble(stock.model, stock.lm_head.weight.detach(), tokenizer, checkpoint_config, kernel)
+    kernel = choose(attention, stock.device, stock.dtype)
+    head = stock.lm_head.weight.detach()
+    checkpoint = assemble(stock.model, head, tokenizer, checkpoint_config, kernel, compiled=compiled)
     return BenchmarkModel(stock, tokenizer, checkpoint, kernel)

@@ -25,7 +25,7 @@ def shares(setup: Setup) -> dict[str, dict[str, float]]:
     """
     cuda = setup.components.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    pages = [Page.from_image(image) for image in synthetic.images(synthetic.pdf(20), setup.max_side)]
+    pages = [Page.from_image(image) for image in synthetic.images(20, setup.max_side)]
     query = synthetic.queries(1)[0]
     result = {}
     for keep in KEEP_RATIOS:

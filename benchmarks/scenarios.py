@@ -46,7 +46,7 @@ def in_memory(setup: Setup, count: int, *, queries: int = 1, warm: bool = False)
 
     The baseline ranks for one query and its time is multiplied: it keeps nothing between queries.
     """
-    images = synthetic.images(synthetic.pdf(count), setup.max_side)
+    images = synthetic.images(count, setup.max_side)
     pages = [Page.from_image(image) for image in images]
     texts = synthetic.queries(queries)
     return _variants(
@@ -63,7 +63,7 @@ def from_disk(setup: Setup) -> dict[str, Variant]:
     query = synthetic.queries(1)[0]
     return _variants(
         setup,
-        Variant(lambda: setup.baseline.rank(query, synthetic.images(data, setup.max_side))),
+        Variant(lambda: setup.baseline.rank(query, synthetic.render(data, setup.max_side))),
         lambda keep: setup.engine.rank(query, Page.from_pdf(data), keep_ratio=keep),
     )
 

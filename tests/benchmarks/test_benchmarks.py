@@ -29,7 +29,7 @@ def model() -> BenchmarkModel:
 
 
 def test_engine_and_baseline_return_the_same_logits(model: BenchmarkModel) -> None:
-    images = synthetic.images(synthetic.pdf(7), SIDE)
+    images = synthetic.images(7, SIDE)
     query = synthetic.queries(1)[0]
     expected = Baseline(model, SIDE).logits(query, images)
     ranking = LoadedEngine(model).rank(query, [Page.from_image(image) for image in images])

@@ -68,7 +68,7 @@ def half(tokens: int) -> float:
 @pytest.mark.parametrize("name", MODES)
 def test_the_engine_computes_what_is_counted(name: str, model: BenchmarkModel) -> None:
     mode = MODES[name]
-    images = synthetic.images(synthetic.pdf(PAGES), SMALL.max_side)
+    images = synthetic.images(PAGES, SMALL.max_side)
     pages = [Page.from_image(image) for image in images]
     engine = LoadedEngine(model.pointwise(mode.own))
     engine.prepare(pages)  # the text before the page is computed once

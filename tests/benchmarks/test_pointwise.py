@@ -35,7 +35,7 @@ def committed() -> dict[str, Any]:
 
 
 def test_every_mode_returns_the_logits_of_the_stock_model(model: BenchmarkModel) -> None:
-    images = synthetic.images(synthetic.pdf(4), PRESET.max_side)
+    images = synthetic.images(4, PRESET.max_side)
     stock = StockPointwise(model, PRESET.max_side)
     by_mode = []
     for mode in modes(PRESET).values():
@@ -51,7 +51,7 @@ def test_every_mode_returns_the_logits_of_the_stock_model(model: BenchmarkModel)
 
 
 def test_the_stock_model_is_restored_after_a_reference(model: BenchmarkModel) -> None:
-    image = synthetic.images(synthetic.pdf(1), PRESET.max_side)[0]
+    image = synthetic.images(1, PRESET.max_side)[0]
     stock = StockPointwise(model, PRESET.max_side)
     inputs = stock.inputs(POINTWISE_QUERY, image)
     before = stock.logit(inputs)

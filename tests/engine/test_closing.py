@@ -7,6 +7,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import picture
 from ziprerank_integrations import Page, ZipReranker
@@ -21,7 +22,7 @@ def test_closing_releases_weights_and_tokenizer(untied: Path, monkeypatch: pytes
     del checkpoint
     alive: list[bool] = []
 
-    def release() -> None:
+    def release(device: torch.device) -> None:
         gc.collect()
         alive.append(any(ref() is not None for ref in references))
 

@@ -12,11 +12,13 @@ import torch
 
 from tests.local.test_bad_input import good
 from ziprerank_integrations import EngineError, ZipReranker
-from ziprerank_integrations.engine.device import DeviceLock, StageTimer
+from ziprerank_integrations.engine.device import DeviceLock, StageTimer, release_memory
+
+CPU = torch.device("cpu")
 
 
 def test_work_runs_one_at_a_time() -> None:
-    device, timer, running, most = DeviceLock(lambda: None), StageTimer(), [0], [0]
+    device, timer, running, most = DeviceLock(CPU, lambda: None), StageTimer(), [0], [0]
 
     def work(_: int) -> None:
         running[0] += 1
@@ -27,11 +29,12 @@ def test_work_runs_one_at_a_time() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: device.exclusive(work, "vision", timer), range(16)))
     assert most == [1]
-    assert timer.ms["vision"] >= 16 * 2  # with the time of waiting
+    # 4 threads: each piece of work takes 2 ms, and waits for up to 3 others.
+    assert timer.ms["vision"] >= 16 * 2 and timer.ms["wait"] > timer.ms["vision"]
 
 
 def test_the_lock_is_released_after_an_error() -> None:
-    device = DeviceLock(lambda: None)
+    device = DeviceLock(CPU, lambda: None)
     with pytest.raises(ZeroDivisionError):
         device.exclusive(lambda _: 1 // 0, "vision", StageTimer())
     assert device.exclusive(lambda share: share, "vision", StageTimer()) == 1
@@ -46,15 +49,58 @@ def test_the_second_attempt_comes_after_memory_was_freed() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return share
 
-    assert DeviceLock(lambda: events.append("freed")).exclusive(work, "vision", StageTimer()) == 4
+    assert DeviceLock(CPU, lambda: events.append("freed")).exclusive(work, "vision", StageTimer()) == 4
     assert events == ["share 1", "freed", "share 4"]
+
+
+@pytest.mark.parametrize(
+    "text", ["MPS backend out of memory (MPS allocated: 18 GB)", "DefaultCPUAllocator: "]
+)
+def test_memory_that_runs_out_is_recognised_by_its_text(text: str) -> None:
+    def work(share: int) -> int:
+        if share == 1:
+            raise RuntimeError(text)
+        return share
+
+    assert DeviceLock(CPU, lambda: None).exclusive(work, "vision", StageTimer()) == 4
+    with pytest.raises(RuntimeError, match="shapes cannot"):
+        DeviceLock(CPU, lambda: None).exclusive(
+            lambda _: torch.ones(2, 3) @ torch.ones(2, 3), "vision", StageTimer()
+        )
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps", "xpu"])
+def test_memory_is_released_on_the_device_of_the_model(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = []
+    monkeypatch.setattr(getattr(torch, device), "empty_cache", lambda: released.append(device))
+    release_memory(torch.device(device))
+    release_memory(CPU)
+    assert released == [device]
+
+
+def test_events_of_the_device_are_read_when_the_times_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Event:
+        def __init__(self, milliseconds: float) -> None:
+            self.at, self.done = milliseconds, False
+
+        def synchronize(self) -> None:
+            self.done = True
+
+        def elapsed_time(self, other: Event) -> float:
+            assert other.done
+            return other.at - self.at
+
+    timer = StageTimer()
+    timer.add_events("vision", Event(3), Event(10))  # type: ignore[arg-type]
+    timer.add_events("vision", Event(20), Event(21))  # type: ignore[arg-type]
+    assert timer.ms["vision"] == timer.ms["vision"] == 8
 
 
 def test_the_timer_adds_up_stages() -> None:
     timer = StageTimer()
     for _ in range(2):
         timer.add("vision", 0.01)
-    assert timer.ms == {"render": 0, "vision": 20, "language": 0}
+    assert timer.ms == {"render": 0, "wait": 0, "vision": 20, "language": 0}
 
 
 @pytest.mark.slow

@@ -67,5 +67,5 @@ def test_a_cached_page_does_not_hold_its_batch(untied: Path) -> None:
 
 def test_the_batch_size_depends_on_device_and_patches() -> None:
     assert batch_size("cpu", 8_192) == 1 and batch_size("cpu", 1_024) == 8
-    assert batch_size("cuda", 4_096) == 16 and batch_size("cuda", 4_096, share=4) == 4
+    assert batch_size("cuda", 4_096) == 4 and batch_size("cuda", 4_096, share=4) == 1
     assert batch_size("other", 10**9) == 1

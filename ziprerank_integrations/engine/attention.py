@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ziprerank_integrations.errors import NOT_INSTALLED, import_problem, require
-
-logger = logging.getLogger(__name__)
+from ziprerank_integrations.errors import require
 
 Kernel = Literal["sdpa", "flash", "eager"]
+
+_MPS_QUERIES = 1_024  # more make arrays of over 4 GiB, which abort the process (pytorch#149261)
+_FLOATS = 2**24  # keys or values that are converted to float32 at a time
 
 
 def choose(attention: str, device: torch.device, dtype: torch.dtype) -> Kernel:
     """Resolve the option ``attention``.
+
+    ``auto`` is sdpa everywhere: on Ampere and Ada it runs the same kernel as flash-attn, and on Hopper and
+    later the faster one of cuDNN.
 
     Args:
         attention: ``auto``, ``sdpa``, ``flash`` or ``eager``.
@@ -28,20 +31,14 @@ def choose(attention: str, device: torch.device, dtype: torch.dtype) -> Kernel:
         ValueError: If ``flash`` is requested and not supported by device or dtype.
         MissingDependencyError: If ``flash`` is requested and flash-attn cannot be imported.
     """
-    supported = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
-    if attention == "flash":
-        if not supported:
-            raise ValueError(
-                f"attention='flash' needs a CUDA device and a 16-bit dtype, not {device}, {dtype}"
-            )
-        require("flash_attn", "flash", purpose="attention='flash'")
-        return "flash"
-    if attention == "auto":
-        problem = import_problem("flash_attn") if supported else None
-        if problem not in (None, NOT_INSTALLED):
-            logger.warning("attention='auto' selects sdpa: flash_attn %s", problem)
-        return "flash" if supported and problem is None else "sdpa"
-    return "eager" if attention == "eager" else "sdpa"
+    if attention != "flash":
+        return "eager" if attention == "eager" else "sdpa"
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        raise ValueError(f"attention='flash' needs a CUDA device and a 16-bit dtype, not {device}, {dtype}")
+    if capability(device) < 8:
+        raise ValueError("attention='flash' needs a CUDA device of compute capability 8.0 or higher")
+    require("flash_attn", "flash", purpose="attention='flash'")
+    return "flash"
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: Kernel) -> Tensor:
@@ -58,23 +55,27 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
     Returns:
         (B, L, H * D).
     """
+    length, total = query.shape[1], key.shape[1]
+    if length == 1 and kernel != "eager":
+        return _one_query(query, key, value)
     if kernel == "flash":
         from flash_attn import flash_attn_func
 
         out: Tensor = flash_attn_func(query, key, value, causal=causal)
         return out.flatten(2)
-    length, total = query.shape[1], key.shape[1]
     q, k, v = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
     if kernel == "eager":
         return _eager(q, k, v, causal).transpose(1, 2).flatten(2)
     grouped = q.shape[1] != k.shape[1]
-    if grouped and q.is_cuda and q.dtype == torch.float32:
-        # In float32 on CUDA, the kernels with grouped keys materialise the whole matrix of weights.
+    if grouped and q.is_cuda and (q.dtype == torch.float32 or capability(q.device) < 8):
+        # There the kernels with grouped keys materialise the whole matrix of weights.
         groups = q.shape[1] // k.shape[1]
         k, v, grouped = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1), False
-    if not causal or length == 1:
+    if q.device.type == "mps" and length > _MPS_QUERIES:
+        out = _in_chunks(q, k, v, causal, grouped, _MPS_QUERIES)
+    elif not causal:
         out = F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
-    elif length < total // 4:
+    elif short(length, total):
         # Few queries after a long prefix: a mask of L x S is smaller than the square.
         mask = torch.ones(length, total, dtype=torch.bool, device=q.device).tril(total - length)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
@@ -85,6 +86,51 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
         out = out[:, :, total - length :]
     return out.transpose(1, 2).flatten(2)
+
+
+def short(length: int, total: int) -> bool:
+    """Return whether ``length`` queries after a prefix are few beside all ``total`` keys."""
+    return length < total // 4
+
+
+def capability(device: torch.device) -> int:
+    """Return the major compute capability of a CUDA device."""
+    return torch.cuda.get_device_capability(device)[0]
+
+
+def _one_query(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend from one query to all keys, with two matrix products in float32.
+
+    No fused kernel: cuDNN's would be planned again for each number of keys, and is wrong for fewer than 8
+    groups on some devices (pytorch#193893).
+    """
+    batch, _, heads, width = query.shape
+    groups = key.shape[2]
+    step = max(1, _FLOATS // (key.shape[1] * groups * width))
+    outputs = []
+    for q, k, v in zip(*(x.split(step) for x in (query, key, value)), strict=True):
+        q = q.reshape(len(q), groups, heads // groups, width).float() * width**-0.5
+        scores = q @ k.permute(0, 2, 3, 1).float()
+        outputs.append((scores.softmax(-1) @ v.transpose(1, 2).float()).to(v.dtype))
+    return torch.cat(outputs).reshape(batch, 1, heads * width)
+
+
+def _in_chunks(q: Tensor, k: Tensor, v: Tensor, causal: bool, grouped: bool, size: int) -> Tensor:
+    """Attend from ``size`` queries at a time; (B, H, L, D) in and out."""
+    offset, outputs = k.shape[2] - q.shape[2], []
+    for start in range(0, q.shape[2], size):
+        part = q[:, :, start : start + size]
+        length = part.shape[2]
+        stop = offset + start + length if causal else k.shape[2]
+        mask = None
+        if causal:
+            mask = torch.ones(length, stop, dtype=torch.bool, device=q.device).tril(stop - length)
+        outputs.append(
+            F.scaled_dot_product_attention(
+                part, k[:, :, :stop], v[:, :, :stop], attn_mask=mask, enable_gqa=grouped
+            )
+        )
+    return torch.cat(outputs, 2)
 
 
 def weights(q: Tensor, k: Tensor, *, causal: bool) -> Tensor:

@@ -10,18 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ziprerank_integrations.engine.attention import Kernel, choose
+from ziprerank_integrations.engine.attention import Kernel, capability, choose
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.checkpoint_limits import check_parameters, read_json
-from ziprerank_integrations.engine.device import prepare_process
+from ziprerank_integrations.engine.device import out_of_memory, prepare_process
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, Prefix, VisionTower
 from ziprerank_integrations.engine.scorers import scorer_class
 from ziprerank_integrations.engine.scorers.base import Scorer
 from ziprerank_integrations.engine.tokenizer import TextEncoder
-from ziprerank_integrations.errors import CheckpointError, EngineError, one_line
+from ziprerank_integrations.errors import CheckpointError, EngineError, import_problem, one_line
 
 # Of config.json: kernels, which may be code of a repository, and classes of other code.
 _IGNORED = ("attn_implementation", "attn_implementation_internal", "experts_implementation", "auto_map")
+
+_BUCKET = 128  # see `LanguageModel`
 
 
 @dataclass(frozen=True)
@@ -84,27 +86,53 @@ def pick_device(device: str | None) -> torch.device:
     return requested
 
 
-def load(config: CheckpointConfig, device: str | None, dtype: str | None, attention: str) -> Checkpoint:
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Return the dtype of a device for which none is requested: the fastest that its kernels support."""
+    if device.type == "cpu":
+        return torch.float32
+    if device.type == "cuda":
+        supported = capability(device) >= 8
+    else:
+        supported = device.type != "mps" or torch.backends.mps.is_macos_or_newer(14, 0)
+    return torch.bfloat16 if supported else torch.float16
+
+
+def _placement(device: torch.device) -> dict[str, Any]:
+    """Return the arguments of ``from_pretrained`` by which weights are read directly into a device's memory.
+
+    Without them all are in host memory first.
+    """
+    if device.type == "cpu" or import_problem("accelerate") is not None:
+        return {}
+    return {"device_map": {"": device}}
+
+
+def load(
+    config: CheckpointConfig, device: str | None, dtype: str | None, attention: str, *, compiled: bool = False
+) -> Checkpoint:
     """Load a checkpoint's weights and tokenizer.
 
     Args:
         config: The result of `checkpoint_config.read`.
         device: See `pick_device`.
-        dtype: ``float32``, ``bfloat16``, ``float16``; None is bfloat16 on a GPU and float32 on the CPU.
+        dtype: ``float32``, ``bfloat16``, ``float16``; None: see `default_dtype`.
         attention: See `attention.choose`.
+        compiled: Whether layers run through ``torch.compile``, which takes its time at the first call.
 
     Raises:
         CheckpointError: If weights are missing or of other shapes, or the tokenizer does not fit the scorer.
         EngineError: If the device's memory is not enough.
         ValueError: If the device or the attention is not available.
     """
-    return assemble(*_load(config, device, dtype, attention))
+    return assemble(*_load(config, device, dtype, attention), compiled=compiled)
 
 
-def load_weights(config: CheckpointConfig, device: str | None, dtype: str | None, attention: str) -> Weights:
+def load_weights(
+    config: CheckpointConfig, device: str | None, dtype: str | None, attention: str, *, compiled: bool = False
+) -> Weights:
     """Load a model that does not rank, such as an embedding model, without its output layer; see `load`."""
     core, _, tokenizer, _, kernel = _load(config, device, dtype, attention, answers=False)
-    return Weights(**_weights(core, tokenizer, config, kernel))
+    return Weights(**_weights(core, tokenizer, config, kernel, compiled))
 
 
 def _load(
@@ -115,10 +143,7 @@ def _load(
 
     target = pick_device(device)
     prepare_process(target)
-    if dtype is None:
-        weight_dtype = torch.float32 if target.type == "cpu" else torch.bfloat16
-    else:
-        weight_dtype = getattr(torch, dtype)
+    weight_dtype = default_dtype(target) if dtype is None else getattr(torch, dtype)
     kernel = choose(attention, target, weight_dtype)  # before the weights: an error should not take minutes
     folder = config.folder
     try:
@@ -129,7 +154,8 @@ def _load(
     except Exception as error:  # transformers and tokenizers raise many kinds
         raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {one_line(error)[:300]}") from error
     try:
-        with no_progress():
+        # On the CPU first unless accelerate is installed, whatever torch's default device is.
+        with no_progress(), torch.device("cpu"):
             model_config = transformers_config(config)
             loaded: Any = Qwen3VLForConditionalGeneration.from_pretrained(
                 folder,
@@ -139,12 +165,15 @@ def _load(
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
+                **_placement(target),
             )
             model, report = loaded
             del loaded
     except CheckpointError:
         raise
     except Exception as error:
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise EngineError(f"the model does not fit into the memory of {target}") from error
         raise CheckpointError(f"{folder}: the weights cannot be loaded: {one_line(error)[:300]}") from error
     missing = sorted(str(name) for name in (*report["missing_keys"], *report["mismatched_keys"]))
     tied = getattr(model.config.text_config, "tie_word_embeddings", False)
@@ -160,7 +189,9 @@ def _load(
     try:
         # Moved without its output layer: for 8B that saves 1.2 GB on the device.
         core = model.model.to(target)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
         raise EngineError(f"the model does not fit into the memory of {target}") from error
     return core, head, tokenizer, config, kernel
 
@@ -187,7 +218,15 @@ def transformers_config(config: CheckpointConfig) -> Any:
     return result
 
 
-def assemble(core: Any, head: Tensor, tokenizer: Any, config: CheckpointConfig, kernel: Kernel) -> Checkpoint:
+def assemble(
+    core: Any,
+    head: Tensor,
+    tokenizer: Any,
+    config: CheckpointConfig,
+    kernel: Kernel,
+    *,
+    compiled: bool = False,
+) -> Checkpoint:
     """Return the checkpoint of a model that is in memory already.
 
     Args:
@@ -196,17 +235,20 @@ def assemble(core: Any, head: Tensor, tokenizer: Any, config: CheckpointConfig, 
         tokenizer: transformers' fast tokenizer.
         config: The checkpoint's config.
         kernel: The attention kernel.
+        compiled: Whether layers run through ``torch.compile``.
 
     Raises:
         CheckpointError: If the tokenizer does not fit the scorer.
     """
-    parts = _weights(core, tokenizer, config, kernel)
+    parts = _weights(core, tokenizer, config, kernel, compiled)
     scorer = scorer_class(config.scorer)
     answers = head[scorer.answer_tokens(parts["text"], config)].float().to(parts["device"])
     return Checkpoint(**parts, scorer=scorer, answers=answers)
 
 
-def _weights(core: Any, tokenizer: Any, config: CheckpointConfig, kernel: Kernel) -> dict[str, Any]:
+def _weights(
+    core: Any, tokenizer: Any, config: CheckpointConfig, kernel: Kernel, compiled: bool
+) -> dict[str, Any]:
     core = core.eval().requires_grad_(False)
     weight = core.language_model.embed_tokens.weight
     marks = (core.config.vision_start_token_id, core.config.vision_end_token_id)
@@ -214,8 +256,10 @@ def _weights(core: Any, tokenizer: Any, config: CheckpointConfig, kernel: Kernel
         "config": config,
         "device": weight.device,
         "dtype": weight.dtype,
-        "vision": VisionTower(core.visual, kernel),
-        "language": LanguageModel(core.language_model, kernel),
+        "vision": VisionTower(core.visual, kernel, compiled=compiled),
+        "language": LanguageModel(
+            core.language_model, kernel, _BUCKET if weight.is_cuda else 1, compiled=compiled
+        ),
         "text": TextEncoder(tokenizer, int(core.config.image_token_id)),
         "vision_marks": (int(marks[0]), int(marks[1])),
     }

@@ -120,6 +120,14 @@ def read(folder: Path, scorer: str | None = None) -> CheckpointConfig:
     vision, text = config.get("vision_config"), config.get("text_config")
     if not isinstance(vision, dict) or not isinstance(text, dict):
         raise CheckpointError(f"{folder}: config.json lacks vision_config or text_config")
+    for part in (config, text, vision):
+        for name in ("quantization_config", "compression_config"):
+            if part.get(name):
+                method = part[name].get("quant_method") if isinstance(part[name], dict) else None
+                raise CheckpointError(
+                    f"{folder} is quantised ({name}, {method or 'unknown method'}), which is not supported; "
+                    "load the original weights"
+                )
     checkpoint_limits.check_dimensions(folder, text, vision)
     if not any(folder.glob("*.safetensors")):
         pickled = any(True for pattern in _PICKLED for _ in folder.glob(pattern))

@@ -6,9 +6,11 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from ziprerank_integrations import fork
 from ziprerank_integrations.errors import EngineError
@@ -19,57 +21,97 @@ _THREAD = threading.local()
 
 
 class StageTimer:
-    """Sums the time of a call's stages, in milliseconds."""
+    """Sums the time of a call's stages, in milliseconds.
+
+    On CUDA, where work is asynchronous, a stage's time is that between two events on the device.
+    """
 
     def __init__(self) -> None:
-        self.ms = {"render": 0.0, "vision": 0.0, "language": 0.0}  # "page" is added where it is used
+        # "page" is added where it is used.
+        self._ms = {"render": 0.0, "wait": 0.0, "vision": 0.0, "language": 0.0}
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
 
     def add(self, stage: str, seconds: float) -> None:
         """Add time to a stage."""
-        self.ms[stage] = self.ms.get(stage, 0.0) + seconds * 1e3
+        self._ms[stage] = self._ms.get(stage, 0.0) + seconds * 1e3
+
+    def add_events(self, stage: str, start: torch.cuda.Event, end: torch.cuda.Event) -> None:
+        """Add the time between two recorded events to a stage."""
+        self._events.append((stage, start, end))
+
+    @property
+    def ms(self) -> dict[str, float]:
+        """By stage, the milliseconds; waits until the device has finished the stages."""
+        while self._events:
+            stage, start, end = self._events.pop()
+            end.synchronize()
+            self.add(stage, start.elapsed_time(end) / 1e3)
+        return dict(self._ms)
 
 
 class DeviceLock:
     """Runs one forward pass at a time.
 
     Args:
+        device: The compute device.
         free_memory: Called when the device's memory runs out, before the second attempt.
     """
 
-    def __init__(self, free_memory: Callable[[], None]) -> None:
+    def __init__(self, device: torch.device, free_memory: Callable[[], None]) -> None:
+        self._device = device
         self._free_memory = free_memory
         self._lock = fork.lock(native=True)
+        # cuDNN keeps its plans by thread, and making one takes 40 ms.
+        self._thread = ThreadPoolExecutor(1, "ziprerank-device") if device.type == "cuda" else None
 
     def exclusive(self, work: Callable[[int], T], stage: str, timer: StageTimer) -> T:
         """Run work while no other thread uses the device.
 
         Args:
             work: Called with 1; if memory runs out, called once more with 4, to divide its batches by.
-            stage: The stage to which the time is added, including the time of waiting for the device.
+            stage: The stage to which the time is added. The time of waiting for the device is a stage of its
+                own, ``wait``.
             timer: The timer of the call.
 
         Raises:
             EngineError: If the device's memory is not enough.
         """
         begin = time.perf_counter()
-        try:
-            return self._run(work)
-        finally:
-            timer.add(stage, time.perf_counter() - begin)
+        with self._lock:
+            timer.add("wait", time.perf_counter() - begin)
+            if self._thread is not None:
+                return self._thread.submit(self._run_with_events, work, stage, timer).result()
+            begin = time.perf_counter()
+            try:
+                return self._run(work)
+            finally:
+                timer.add(stage, time.perf_counter() - begin)
+
+    def _run_with_events(self, work: Callable[[int], T], stage: str, timer: StageTimer) -> T:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        with torch.cuda.device(self._device):
+            start.record()
+            result = self._run(work)
+            end.record()
+        timer.add_events(stage, start, end)
+        return result
 
     def _run(self, work: Callable[[int], T]) -> T:
-        with self._lock:
-            try:
-                return work(1)
-            except torch.OutOfMemoryError:
-                pass  # retried outside the handler: inside, the traceback would hold the memory
-            self._free_memory()
-            try:
-                return work(4)
-            except torch.OutOfMemoryError as error:
-                raise EngineError(
-                    "the device's memory is not enough: lower keep_ratio, max_side, window or cache_bytes"
-                ) from error
+        try:
+            return work(1)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            # Retried outside the handler: inside, the traceback would hold the memory.
+        self._free_memory()
+        try:
+            return work(4)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise EngineError(
+                "the device's memory is not enough: lower keep_ratio, max_side, window or cache_bytes"
+            ) from error
 
 
 def prepare_process(device: torch.device) -> None:
@@ -91,8 +133,20 @@ def prepare_process(device: torch.device) -> None:
         _THREAD.prepared = True
 
 
-def release_memory() -> None:
+def out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error means that memory ran out; on MPS and the CPU only its text says so."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        text in str(error) for text in ("MPS backend out of memory", "DefaultCPUAllocator")
+    )
+
+
+def release_memory(device: torch.device) -> None:
     """Return memory that nothing uses to the device."""
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if device.type in ("cuda", "mps", "xpu"):
+        getattr(torch, device.type).empty_cache()
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to the device; for CUDA without waiting for the device."""
+    return tensor.to(device, non_blocking=device.type == "cuda")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 
@@ -11,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
-from ziprerank_integrations.engine.device import DeviceLock, StageTimer
+from ziprerank_integrations.engine.device import DeviceLock, StageTimer, upload
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_states import PageStates
 from ziprerank_integrations.engine.prefetch import Prefetcher
@@ -23,7 +26,10 @@ from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.types import Page
 
-_PATCHES_PER_BATCH = {"cpu": 8_192, "cuda": 65_536}
+# On CUDA about 5 pages of A4: enough to fill the device, and few enough that it computes while the next pages
+# are rendered.
+_PATCHES_PER_BATCH = {"cpu": 8_192, "cuda": 16_384}
+_THREADS = 8  # that decode and hash pages
 
 
 def batch_size(device: str, patches: int, share: int = 1) -> int:
@@ -48,15 +54,26 @@ def cache_keys(
         state: See `Scorer.state`.
         stop_on_error: Whether the list ends with the first error.
     """
-    keys: list[str | PageError] = []
-    for page in pages:
+
+    def key(page: Page) -> str | PageError:
         try:
-            keys.append(cache_key(page, sizes, state))
+            return cache_key(page, sizes, state)
         except PageError as error:
-            keys.append(error)
-            if stop_on_error:
+            return error
+
+    keys: list[str | PageError] = []
+    # In threads: hashing releases the interpreter.
+    with ThreadPoolExecutor(_threads()) as pool:
+        for future in [pool.submit(contextvars.copy_context().run, key, page) for page in pages]:
+            keys.append(future.result())
+            if stop_on_error and isinstance(keys[-1], PageError):
+                pool.shutdown(cancel_futures=True)
                 break
     return keys
+
+
+def _threads() -> int:
+    return min(_THREADS, os.cpu_count() or 1)
 
 
 def cache_key(page: Page, sizes: Sizes, state: str) -> str:
@@ -97,7 +114,7 @@ class PageEncoder:
 
     def prefetcher(self, sizes: Sizes, state: str = "") -> Prefetcher:
         """Return a prefetcher that renders or decodes the pages of one call."""
-        threads = 1 if self._pdf_workers is None else self._pdf_workers.count
+        threads = max(_threads(), 0 if self._pdf_workers is None else self._pdf_workers.count)
         return Prefetcher(partial(self.load, sizes, state), threads)
 
     def load(self, sizes: Sizes, state: str, key: str, page: Page) -> Tensor:
@@ -112,7 +129,7 @@ class PageEncoder:
             image = pixels(page, sizes, self._max_image_pixels)
         if page.origin.path is not None and cache_key(page, sizes, state) != key:
             raise PageError(page.source, "the file changed while it was read")
-        return image
+        return image.pin_memory() if self._checkpoint.device.type == "cuda" else image
 
     def encode(
         self,
@@ -176,7 +193,7 @@ class PageEncoder:
         self, group: Sequence[tuple[str, Tensor]], scorer: Scorer, timer: StageTimer
     ) -> dict[str, PageState]:
         """Encode pages of one size and cache their states."""
-        images = torch.stack([image for _, image in group])
+        images = [image for _, image in group]
         features = self._device.exclusive(partial(self._run_tower, images), "vision", timer)
         states: Sequence[PageState] = features
         if scorer.state:
@@ -187,10 +204,10 @@ class PageEncoder:
         return encoded
 
     @torch.inference_mode()
-    def _run_tower(self, images: Tensor, share: int) -> list[PageFeatures]:
-        """Encode pages of one size, (B, H, W, 3), in batches of the usual size divided by ``share``."""
+    def _run_tower(self, images: Sequence[Tensor], share: int) -> list[PageFeatures]:
+        """Encode pages of one size, (H, W, 3), in batches of the usual size divided by ``share``."""
         config = self._checkpoint.config
-        height, width = images.shape[1:3]
+        height, width, _ = images[0].shape
         rows, columns = height // config.patch, width // config.patch
         features: list[PageFeatures] = []
         for batch in self._batches(images, share):
@@ -208,7 +225,7 @@ class PageEncoder:
         return features
 
     def _prepare(
-        self, scorer: Scorer, features: Sequence[PageFeatures], images: Tensor, share: int
+        self, scorer: Scorer, features: Sequence[PageFeatures], images: Sequence[Tensor], share: int
     ) -> list[PageState]:
         """Return the states of pages of one size, prepared in batches like those of the tower."""
         states: list[PageState] = []
@@ -217,7 +234,9 @@ class PageEncoder:
             states += scorer.prepare(features[start : start + len(batch)], batch)
         return states
 
-    def _batches(self, images: Tensor, share: int) -> Iterator[Tensor]:
-        """Move images of one size to the device, in batches."""
-        for batch in torch.split(images, self._batch_size(images.shape[1:], share)):
-            yield batch.to(self._checkpoint.device)
+    def _batches(self, images: Sequence[Tensor], share: int) -> Iterator[Tensor]:
+        """Stack images of one size on the device, in batches."""
+        size = self._batch_size(images[0].shape, share)
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            yield torch.stack([upload(image, self._checkpoint.device) for image in batch])

@@ -221,13 +221,13 @@ class Engine:
         with self._loading:
             runner, self._runner = self._runner, None
         if runner is not None:
-            cache = runner.cache
+            cache, device = runner.cache, runner.checkpoint.device
             # The last reference goes first: memory in use cannot be returned to the device.
             del runner
             cache.clear()
             from ziprerank_integrations.engine.device import release_memory
 
-            release_memory()
+            release_memory(device)
         if self._pdf_workers is not None:
             self._pdf_workers.close()
         with self._starting:

@@ -50,7 +50,7 @@ class ModelRunner:
         self.checkpoint = checkpoint
         self.cache = PageStates(cache_bytes, checkpoint.device, store, host_cache_bytes)
         self._embedder = embedder
-        self._device = DeviceLock(self.clear)
+        self._device = DeviceLock(checkpoint.device, self.clear)
         self.encoder = PageEncoder(checkpoint, self.cache, self._device, max_image_pixels, pdf_workers)
 
     def scorer(self, options: CallOptions) -> Scorer:
@@ -82,4 +82,4 @@ class ModelRunner:
     def clear(self) -> None:
         """Empty the device's cache and return unused memory to the device."""
         self.cache.clear_device()
-        release_memory()
+        release_memory(self.checkpoint.device)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ziprerank_integrations.engine.cache import LruCache
+from ziprerank_integrations.engine.device import upload
 from ziprerank_integrations.engine.page_store import PageStore
 from ziprerank_integrations.engine.scorers.base import PageState
 
@@ -82,4 +83,4 @@ class PageStates:
         return pinned.copy_(tensor)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self._device)
+        return upload(tensor, self._device)

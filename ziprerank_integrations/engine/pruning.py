@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from ziprerank_integrations.engine.device import upload
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, Prefix
 from ziprerank_integrations.engine.tokenizer import EncodedPrompt
 
@@ -31,13 +33,15 @@ def text_vectors(
         the scoring can continue.
     """
     first = encoded.images[0]
+    query = upload(torch.tensor(encoded.query, device="cpu"), text.device)
     if interaction == "query":
-        return text[encoded.query], None
+        return text[query], None
     if interaction == "contextual":
         positions = torch.arange(first, device=text.device).expand(3, -1)
         prefix = language.prefix(text[:first], positions)
-        return prefix.hidden[encoded.query], prefix
-    return text[[index for index in range(first) if encoded.ids[index] not in marks]], None
+        return prefix.hidden[query], prefix
+    words = [index for index in range(first) if encoded.ids[index] not in marks]
+    return text[upload(torch.tensor(words, device="cpu"), text.device)], None
 
 
 def similarity(text: Tensor, visual: Tensor) -> Tensor:
@@ -70,9 +74,11 @@ def select_tokens(text: Tensor, visual: Sequence[Tensor], keep_ratio: float) -> 
     Returns:
         By page, the indices that stay, in reading order. Of equal tokens the earlier one stays.
     """
-    values_by_page = torch.split(similarity(text, torch.cat(list(visual))), [len(page) for page in visual])
-    kept = []
-    for values in values_by_page:
-        best = values.sort(descending=True, stable=True).indices[: count(len(values), keep_ratio)]
-        kept.append(best.sort().values)
-    return kept
+    lengths = [len(page) for page in visual]
+    values = similarity(text, torch.cat(list(visual))).split(lengths)
+    # One sort for all pages. The padding is below every similarity, so that it comes last.
+    ranked = pad_sequence(list(values), batch_first=True, padding_value=-2.0)
+    order = ranked.sort(descending=True, stable=True).indices
+    return [
+        row[: count(length, keep_ratio)].sort().values for row, length in zip(order, lengths, strict=True)
+    ]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from ziprerank_integrations.engine.attention import Kernel, attend, weights
+from ziprerank_integrations.engine.attention import Kernel, attend, short, weights
 
 KeyValues = tuple[Tensor, Tensor]
 """The keys (normalised and rotated) and values of a layer, each (B, L, G, head dim)."""
@@ -38,11 +39,13 @@ class VisionTower:
     Args:
         visual: transformers' ``Qwen3VLVisionModel``.
         kernel: The attention kernel.
+        compiled: Whether its blocks run through ``torch.compile``; they share one graph.
     """
 
-    def __init__(self, visual: Any, kernel: Kernel) -> None:
+    def __init__(self, visual: Any, kernel: Kernel, *, compiled: bool = False) -> None:
         self._visual = visual
         self._kernel = kernel
+        self._run_block = torch.compile(self._block, dynamic=True) if compiled else self._block
         self._merge = int(visual.config.spatial_merge_size)
         self._side = int(visual.config.num_position_embeddings**0.5)
         self._taps = {int(layer): level for level, layer in enumerate(visual.config.deepstack_visual_indexes)}
@@ -64,23 +67,28 @@ class VisionTower:
         # The two frames of a still image are equal, so the kernel's weights for them can be added, in float32
         # to keep the precision.
         kernel, bias = weight.float().sum(2).flatten(1), visual.patch_embed.proj.bias.float()
-        hidden = nn.functional.linear(patches.float(), kernel, bias).to(weight.dtype)
+        hidden = F.linear(patches.float(), kernel, bias).to(weight.dtype)
         hidden = hidden + self._positions(rows, columns).to(hidden.dtype)
         cos, sin = self._rotations(rows, columns)
         levels: list[Tensor] = []
         for layer, block in enumerate(visual.blocks):
-            hidden = hidden + self._attend(block.attn, block.norm1(hidden), cos, sin)
-            hidden = hidden + block.mlp(block.norm2(hidden))
+            hidden = self._run_block(block, hidden, cos, sin)
             if layer in self._taps:
                 merger = visual.deepstack_merger_list[self._taps[layer]]
                 levels.append(merger(hidden.flatten(0, 1)).unflatten(0, (pages, -1)))
         merged = visual.merger(hidden.flatten(0, 1)).unflatten(0, (pages, count // self._merge**2))
         return merged, levels
 
+    def _block(self, block: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        hidden = hidden + self._attend(block.attn, block.norm1(hidden), cos, sin)
+        result: Tensor = hidden + block.mlp(block.norm2(hidden))
+        return result
+
     def _attend(self, attention: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        query, key, value = attention.qkv(hidden).unflatten(-1, (3, attention.num_heads, -1)).unbind(2)
+        states = attention.qkv(hidden).unflatten(-1, (3, attention.num_heads, -1))
+        value = states[:, :, 2]
         # In float32 as in transformers: 16-bit angles are too coarse for positions.
-        query, key = (rotate(x.float(), cos, sin).to(value.dtype) for x in (query, key))
+        query, key = rotate(states[:, :, :2].float(), cos, sin).to(value.dtype).unbind(2)
         mixed: Tensor = attention.proj(attend(query, key, value, causal=False, kernel=self._kernel))
         return mixed
 
@@ -108,12 +116,11 @@ class VisionTower:
         return positions
 
     def _rotations(self, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-        """Return the rotary cosines and sines of a grid, (P, 1, head dim) each."""
+        """Return the rotary cosines and sines of a grid, (P, 1, 1, head dim) each."""
         row, column = self._coordinates(rows, columns)
         frequencies = self._visual.rotary_pos_emb.inv_freq.float().to(row.device)
-        angles = torch.cat([row[:, None] * frequencies, column[:, None] * frequencies], -1).repeat(1, 2)[
-            :, None
-        ]
+        angles = torch.cat([row[:, None] * frequencies, column[:, None] * frequencies], -1).repeat(1, 2)
+        angles = angles[:, None, None]
         return angles.cos(), angles.sin()
 
 
@@ -123,11 +130,16 @@ class LanguageModel:
     Args:
         decoder: transformers' ``Qwen3VLTextModel``.
         kernel: The attention kernel.
+        bucket: Sequences are padded on the right to a multiple of this many tokens, which no real token
+            attends to; on CUDA, where cuDNN plans its attention kernel for each length anew.
+        compiled: Whether its layers run through ``torch.compile``; they share one graph.
     """
 
-    def __init__(self, decoder: Any, kernel: Kernel) -> None:
+    def __init__(self, decoder: Any, kernel: Kernel, bucket: int = 1, *, compiled: bool = False) -> None:
         self._decoder = decoder
         self._kernel = kernel
+        self._run_layer = torch.compile(self._layer, dynamic=True) if compiled else self._layer
+        self._bucket = bucket
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return the input embeddings (L, D) of token ids (L,)."""
@@ -162,22 +174,35 @@ class LanguageModel:
             The output of the last layer, (B, L, D), or (B, 1, D) if ``last_only``, without the final norm,
             and for each layer the sequence's own keys and values.
         """
+        length = hidden.shape[1]
+        before = max((pair[0].shape[1] for pair in past if pair is not None), default=0)
+        padding = 0 if short(length, before + length) else -(before + length) % self._bucket
+        if padding:
+            # By the last token: of zeros, dynamic quantisation would make NaN.
+            hidden = torch.cat([hidden, hidden[:, -1:].expand(-1, padding, -1)], 1)
+            positions = torch.cat([positions, positions[..., -1:].expand(-1, -1, padding)], 2)
         angles = self._rotations(hidden, positions)
         own: list[KeyValues] = []
         for number, index in enumerate(layers):
             last = last_only and number == len(layers) - 1
-            before = past[number] if past else None
-            hidden, pair = self._layer(self._decoder.layers[index], hidden, angles, before, last_only=last)
-            own.append(pair)
+            run = self._layer if last else self._run_layer
+            hidden, pair = run(
+                self._decoder.layers[index],
+                hidden,
+                angles,
+                past[number] if past else None,
+                length if last else None,
+            )
+            own.append((pair[0][:, :length], pair[1][:, :length]) if padding else pair)
             if visual is not None and index < len(deepstack) and not last:
                 hidden.index_add_(1, visual, deepstack[index].to(hidden.dtype))
-        return hidden, own
+        return hidden[:, :length], own
 
     def keys_values(self, hidden: Tensor, positions: Tensor, layer: int) -> KeyValues:
         """Return the keys and values of a sequence (B, L, D) in one layer, without running it."""
         module = self._decoder.layers[layer]
         return self._keys_values(
-            module.self_attn, module.input_layernorm(hidden), self._rotations(hidden, positions)
+            module.self_attn, rms_norm(module.input_layernorm, hidden), self._rotations(hidden, positions)
         )
 
     def attention_weights(
@@ -202,20 +227,19 @@ class LanguageModel:
             (B, L, P + L) float32, or (B, 1, P + L) if ``last_only``; the mean over the heads.
         """
         module = self._decoder.layers[layer]
-        attention, normed = module.self_attn, module.input_layernorm(hidden)
+        attention, normed = module.self_attn, rms_norm(module.input_layernorm, hidden)
         angles = self._rotations(hidden, positions)
         own, _ = self._keys_values(attention, normed, angles)
         key = own if past is None else torch.cat([past[0].expand(len(own), -1, -1, -1), own], 1)
         if last_only:
             normed, angles = normed[:, -1:], (angles[0][:, -1:], angles[1][:, -1:])
-        query = attention.q_norm(attention.q_proj(normed).unflatten(-1, (-1, attention.head_dim)))
+        query = self._queries(attention, normed)
         query = rotate(query, *angles).transpose(1, 2).float()
         return weights(query, key.transpose(1, 2).float(), causal=True).mean(1)
 
     def norm(self, hidden: Tensor) -> Tensor:
         """Return hidden states after the final norm."""
-        normed: Tensor = self._decoder.norm(hidden)
-        return normed
+        return rms_norm(self._decoder.norm, hidden)
 
     @property
     def kv_bytes(self) -> int:
@@ -277,7 +301,11 @@ class LanguageModel:
             projection(normed).unflatten(-1, (-1, attention.head_dim))
             for projection in (attention.k_proj, attention.v_proj)
         )
-        return rotate(attention.k_norm(key), *angles), value
+        return rotate(rms_norm(attention.k_norm, key), *angles), value
+
+    def _queries(self, attention: Any, normed: Tensor) -> Tensor:
+        """Return the queries before their rotation, (B, L, H, head dim)."""
+        return rms_norm(attention.q_norm, attention.q_proj(normed).unflatten(-1, (-1, attention.head_dim)))
 
     def _layer(
         self,
@@ -285,25 +313,34 @@ class LanguageModel:
         hidden: Tensor,
         angles: tuple[Tensor, Tensor],
         past: KeyValues | None,
-        *,
-        last_only: bool,
+        last: int | None,
     ) -> tuple[Tensor, KeyValues]:
+        """Run a layer; if ``last`` is a length, compute its output for that many tokens' last one only."""
         attention, (cos, sin) = layer.self_attn, angles
-        normed = layer.input_layernorm(hidden)
+        normed = rms_norm(layer.input_layernorm, hidden)
         key, value = own = self._keys_values(attention, normed, angles)
-        if last_only:
-            hidden, normed, cos, sin = hidden[:, -1:], normed[:, -1:], cos[:, -1:], sin[:, -1:]
-        query = attention.q_norm(attention.q_proj(normed).unflatten(-1, (-1, attention.head_dim)))
+        if last is not None:
+            hidden, normed, cos, sin = (x[:, last - 1 : last] for x in (hidden, normed, cos, sin))
+            key, value = key[:, :last], value[:, :last]
+        query = self._queries(attention, normed)
         if past is not None:
             before = (states.expand(len(hidden), -1, -1, -1) for states in past)
-            key, value = (torch.cat(pair, 1) for pair in zip(before, own, strict=True))
+            key, value = (torch.cat(pair, 1) for pair in zip(before, (key, value), strict=True))
         mixed = attend(rotate(query, cos, sin), key, value, causal=True, kernel=self._kernel)
         hidden = hidden + attention.o_proj(mixed)
-        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        hidden = hidden + layer.mlp(rms_norm(layer.post_attention_layernorm, hidden))
         return hidden, own
+
+
+def rms_norm(norm: Any, x: Tensor) -> Tensor:
+    """Return what transformers' RMSNorm does, in one kernel where torch has one."""
+    return F.rms_norm(x, (x.shape[-1],), norm.weight, norm.variance_epsilon)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate pairs of channels (i, i + D/2) by their angles (rotary position embedding, arXiv 2104.09864)."""
-    first, second = x.chunk(2, -1)
-    return x * cos + torch.cat([-second, first], -1) * sin
+    half = x.shape[-1] // 2
+    rotated = x * cos
+    rotated[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+    rotated[..., half:].addcmul_(x[..., :half], sin[..., half:])
+    return rotated

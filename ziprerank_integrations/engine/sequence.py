@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ziprerank_integrations.engine.device import upload
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.tokenizer import EncodedPrompt
 
@@ -48,38 +49,45 @@ def build(
         text: (T, D) input embeddings of ``encoded.ids``; those of the image tokens are not used.
         encoded: The prompt.
         pages: The pages' features, in order.
-        kept: By page, the indices of the tokens that stay, in reading order; None keeps all.
+        kept: By page, the indices of the tokens that stay, in reading order, on the device; None keeps all.
     """
-    device = text.device
     parts: list[Tensor] = []
-    positions: list[Tensor] = []
+    times: list[Tensor] = []  # of each token, the position that does not depend on its row and column
+    grid: list[Tensor] = []  # of each visual token, the columns of its page
     visual: list[Tensor] = []
     length = time = begin = 0
 
     def add_text(start: int, stop: int) -> None:
         nonlocal length, time
         parts.append(text[start:stop])
-        positions.append(torch.arange(time, time + stop - start).expand(3, -1))
+        times.append(torch.arange(time, time + stop - start, device="cpu"))
         length, time = length + stop - start, time + stop - start
 
     for number, (slot, page) in enumerate(zip(encoded.images, pages, strict=True)):
         add_text(begin, slot)
         begin = slot + 1
-        index = torch.arange(page.rows * page.columns)
-        embeddings = page.embeddings
-        if kept is not None:
-            embeddings, index = embeddings[kept[number]], kept[number].cpu()
-        parts.append(embeddings)
-        steps = torch.stack([torch.zeros_like(index), index // page.columns, index % page.columns])
-        positions.append(time + steps)
-        visual.append(torch.arange(length, length + len(index)))
-        length, time = length + len(index), time + max(page.rows, page.columns)
+        parts.append(_select(page.embeddings, kept, number))
+        count = len(parts[-1])
+        times.append(torch.full((count,), time, device="cpu"))
+        visual.append(torch.arange(length, length + count, device="cpu"))
+        grid.append(torch.full((count,), page.columns, device="cpu"))
+        length, time = length + count, time + max(page.rows, page.columns)
     add_text(begin, len(encoded.ids))
+    # One copy to the device, and none back: indices of kept tokens are computed there, and stay there.
+    total = sum(map(len, visual))
+    packed = upload(torch.cat([*times, *visual, *grid]), text.device)
+    base, where, columns = packed.split([length, total, total])
+    if kept is None:
+        index = torch.cat([torch.arange(len(part), device=text.device) for part in visual])
+    else:
+        index = torch.cat(list(kept))
+    positions = base.repeat(3, 1)
+    positions[1:].index_add_(1, where, torch.stack([index // columns, index % columns]))
     levels = range(len(pages[0].deepstack) if pages else 0)
     return Tokens(
         torch.cat(parts),
-        torch.cat(positions, 1).to(device),
-        torch.cat(visual).to(device),
+        positions,
+        where,
         [torch.cat([_select(page.deepstack[i], kept, n) for n, page in enumerate(pages)]) for i in levels],
     )
 

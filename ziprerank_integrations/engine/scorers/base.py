@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from ziprerank_integrations.engine.features import PageFeatures
@@ -39,6 +41,21 @@ class Scored:
     evidence: list[Evidence] | None
     tokens_before: int
     tokens_after: int
+
+
+def read_evidence(pages: Sequence[PageState], kept: Sequence[Tensor]) -> list[Evidence]:
+    """Return the kept visual tokens of each page; all indices are copied from the device at once.
+
+    Args:
+        pages: The pages.
+        kept: By page, the indices of the tokens that were kept.
+    """
+    indices = torch.cat(list(kept)).tolist()
+    ends = itertools.accumulate(map(len, kept))
+    return [
+        Evidence(page.rows, page.columns, tuple(indices[end - len(part) : end]))
+        for page, part, end in zip(pages, kept, ends, strict=True)
+    ]
 
 
 class Scorer(Protocol):

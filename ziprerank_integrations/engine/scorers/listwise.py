@@ -10,17 +10,17 @@ from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
+from ziprerank_integrations.engine.device import upload
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.prompts import ANSWER_START, LETTERS, listwise
 from ziprerank_integrations.engine.pruning import select_tokens, similarity, text_vectors
 from ziprerank_integrations.engine.qwen3vl import Prefix
 from ziprerank_integrations.engine.scorers import pruning
-from ziprerank_integrations.engine.scorers.base import PageState, Scored
+from ziprerank_integrations.engine.scorers.base import PageState, Scored, read_evidence
 from ziprerank_integrations.engine.sequence import build
 from ziprerank_integrations.engine.tokenizer import EncodedPrompt, TextEncoder
 from ziprerank_integrations.errors import CheckpointError
 from ziprerank_integrations.options import CallOptions
-from ziprerank_integrations.types import Evidence
 
 if TYPE_CHECKING:
     from ziprerank_integrations.engine.embedder import Embedder
@@ -79,10 +79,7 @@ class ListwiseScorer:
         )
         logits = (model.answers[: len(pages)] @ hidden.float()).tolist()
         if kept is not None:
-            evidence = [
-                Evidence(page.rows, page.columns, tuple(indices.tolist()))
-                for page, indices in zip(features, kept, strict=True)
-            ]
+            evidence = read_evidence(features, kept)
         return Scored(logits, evidence, before, len(tokens.visual))
 
     @torch.inference_mode()
@@ -95,7 +92,7 @@ class ListwiseScorer:
 
     def _embed(self, query: str, pages: int) -> tuple[EncodedPrompt, Tensor]:
         encoded = self._checkpoint.text.encode(listwise(query, pages), pages)
-        ids = torch.tensor(encoded.ids, device=self._checkpoint.device)
+        ids = upload(torch.tensor(encoded.ids, device="cpu"), self._checkpoint.device)
         return encoded, self._checkpoint.language.embed(ids)
 
     def _vectors(self, text: Tensor, encoded: EncodedPrompt) -> tuple[Tensor, Prefix | None]:

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
+from ziprerank_integrations.engine.device import upload
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_kv import PageKV
 from ziprerank_integrations.engine.prompts import PointwisePrompt, pointwise, pointwise_head
 from ziprerank_integrations.engine.pruning import select_tokens
 from ziprerank_integrations.engine.qwen3vl import KeyValues, Prefix
 from ziprerank_integrations.engine.scorers import pruning
-from ziprerank_integrations.engine.scorers.base import PageState, Scored
+from ziprerank_integrations.engine.scorers.base import PageState, Scored, read_evidence
 from ziprerank_integrations.engine.selection import received_attention, strongest
 from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.errors import CheckpointError
 from ziprerank_integrations.options import CallOptions
-from ziprerank_integrations.types import Evidence
 
 if TYPE_CHECKING:
     from ziprerank_integrations.engine.embedder import Embedder
@@ -138,7 +138,7 @@ class PointwiseScorer:
         prefix = self._head(prompt.head)
         head, length = prefix.cache, len(prefix.hidden)
         kept = self._kept(prompt, prefix, pages)
-        logits = torch.zeros(len(pages))
+        logits = torch.zeros(len(pages), device=self._checkpoint.device)
         groups: dict[tuple[int, int, int], list[int]] = {}
         for index, page in enumerate(pages):
             start = page.start if isinstance(page, PageKV) else 0
@@ -155,15 +155,11 @@ class PointwiseScorer:
                 else:
                     stacked = None if kept is None else torch.stack([kept[index] for index in batch])
                     hidden = self._page_pass(tail, length, head, chosen, stacked)
-                logits[batch] = self._logits(hidden).cpu()
+                logits[batch] = self._logits(hidden)
         before = sum(page.rows * page.columns for page in pages)
         if kept is None:
             return Scored(logits.tolist(), None, before, before)
-        evidence = [
-            Evidence(page.rows, page.columns, tuple(indices.tolist()))
-            for page, indices in zip(pages, kept, strict=True)
-        ]
-        return Scored(logits.tolist(), evidence, before, sum(map(len, kept)))
+        return Scored(logits.tolist(), read_evidence(pages, kept), before, sum(map(len, kept)))
 
     def _kept(self, prompt: PointwisePrompt, head: Prefix, pages: Sequence[PageState]) -> list[Tensor] | None:
         """Return the indices of each page's kept visual tokens; None if nothing is pruned."""
@@ -307,8 +303,8 @@ class PointwiseScorer:
         return prefix
 
     def _embed(self, parts: list[str]) -> Tensor:
-        ids = torch.tensor(self._checkpoint.text.parts(parts), device=self._checkpoint.device)
-        return self._checkpoint.language.embed(ids)
+        ids = torch.tensor(self._checkpoint.text.parts(parts), device="cpu")
+        return self._checkpoint.language.embed(upload(ids, self._checkpoint.device))
 
     def _page_tokens(
         self, pages: Sequence[PageFeatures], kept: Tensor | None = None

@@ -1,0 +1,45 @@
+"""Options that change how the model runs: compiled layers, FP8."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks import synthetic
+from benchmarks.acceptance.correctness import logits
+from benchmarks.acceptance.report import Row
+from benchmarks.acceptance.setup import Setup
+from benchmarks.acceptance.speed import language, tower
+from benchmarks.loaded_engine import LoadedEngine
+from benchmarks.presets import wrap
+
+
+def compiled(setup: Setup, name: str = "compiled") -> list[Row]:
+    """Measure the model with compiled layers."""
+    query = synthetic.queries(1)[0]
+    expected = logits(setup.engine.rank(query, setup.pages, keep_ratio=1.0))
+    model = wrap(setup.model.stock, setup.preset, compiled=True)
+    engine = LoadedEngine(model, 0)
+    first = setup.time(lambda: engine.rank(query, setup.pages, keep_ratio=1.0), 1, rehearse=False)
+    error = float(
+        (logits(engine.rank(query, setup.pages, keep_ratio=1.0)) - expected).norm() / expected.norm()
+    )
+    return [
+        Row(f"{name}: first call", first / 1e3, "s"),
+        Row(f"{name}: logits", error, "relative difference", bound),
+        *language(setup, model, f"{name} language model"),
+        *tower(setup, model, f"{name} vision tower"),
+    ]
+
+
+def fp8(setup: Setup) -> list[Row]:
+    """Measure compiled layers with FP8 products; the model's weights are replaced, so it is the last step."""
+    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
+
+    config = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
+
+    def wide(module: torch.nn.Module, name: str) -> bool:
+        return isinstance(module, torch.nn.Linear) and min(module.weight.shape) >= 512
+
+    quantize_(setup.model.stock.model.language_model, config, filter_fn=wide)
+    quantize_(setup.model.stock.model.visual, config, filter_fn=wide)
+    return compiled(setup, "FP8")
