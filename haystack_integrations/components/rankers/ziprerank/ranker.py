@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,6 +33,8 @@ from ziprerank_integrations.options import (
 )
 from ziprerank_integrations.types import Reranker
 
+_logger = logging.getLogger(__name__)
+
 _OBJECTS = ("reranker", "image_loader")
 _SECRETS = ("api_key", "token")
 _TYPES = {"api_key": Secret, "token": Secret, "device": ComponentDevice}
@@ -50,6 +53,8 @@ class ZipRerankRanker:
     ``content``, rendered as a page. Of documents with the same id, the one with the highest score is kept.
     The returned documents are copies with new scores; see `Ranking.scale`. Those of a listwise model are
     relative: even a list of irrelevant documents has a best one.
+
+    Many document stores drop blobs, and such a document is ranked by its text; use ``meta["file_path"]``.
 
     Args:
         model: Hub id, local folder, or ``"tiny"`` for the small model that is bundled with the package.
@@ -249,6 +254,8 @@ class ZipRerankRanker:
         meta = document.meta
         blob, field = document.blob, self._parameters["file_path_meta_field"]
         is_image = blob is not None and str(blob.mime_type).startswith("image/")
+        if _has_lost_blob(document, field):
+            _logger.warning("document %r: its blob is missing; use meta[%r]", document.id, field)
         return DocumentFields(
             id=document.id,
             text="" if document.content is None else document.content,
@@ -257,6 +264,14 @@ class ZipRerankRanker:
             numbers=[PageNumber("meta['page_number']", meta.get("page_number"))],
             urls=[ImageField("meta['image_url']", meta.get("image_url"))],
         )
+
+
+def _has_lost_blob(document: Document, path_field: str) -> bool:
+    """Return whether a store dropped the bytes: the blob is empty, or only the type of a file is left."""
+    if document.blob is not None:
+        return not document.blob.data
+    named = any(document.meta.get(name) for name in (path_field, "image_url"))
+    return not named and str(document.meta.get("mime_type")).startswith(("image/", "application/pdf"))
 
 
 def _without_duplicates(documents: list[Document]) -> list[Document]:
