@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.cascade import Cascade
 from ziprerank_integrations.local import ZipReranker
 from ziprerank_integrations.options import (
@@ -32,8 +33,9 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 _ENGINES: dict[EngineOptions, ZipReranker] = {}
-_SERVERS: dict[tuple[str, str | None], RemoteReranker] = {}
-_LOCK = threading.Lock()
+_SERVERS: OrderedDict[tuple[str, str | None], RemoteReranker] = OrderedDict()
+_MAX_SERVERS = 16  # others are closed when nobody uses them
+_LOCK = fork.lock()
 
 
 def connect(
@@ -46,7 +48,8 @@ def connect(
     """Return a reranker: an engine on this machine, shared per configuration, or the client of a server.
 
     Weights are loaded at first use, once, however many rerankers share them. The options of a call
-    (`ziprerank_integrations.options.CallOptions`) may differ between those that share.
+    (`ziprerank_integrations.options.CallOptions`) may differ between those that share. The clients of the 16
+    servers and keys that were used last are shared too.
 
     With ``first_model``, usually a pointwise checkpoint, it is a `Cascade`: that model ranks all pages, then
     ``model`` ranks the best ``first_keep`` again. ``scorer`` and ``revision`` are those of ``model``,
@@ -163,10 +166,12 @@ def _chosen(options: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _remote(url: str, api_key: str | None, options: dict[str, Any]) -> Reranker:
+    key = check_address(url), api_key
     with _LOCK:
-        shared = _SERVERS.get((url, api_key))
-        if shared is None:
-            shared = _SERVERS[url, api_key] = RemoteReranker(url, api_key=api_key)
+        shared = _SERVERS.pop(key, None) or RemoteReranker(url, api_key=api_key)
+        _SERVERS[key] = shared
+        dropped = _SERVERS.popitem(last=False) if len(_SERVERS) > _MAX_SERVERS else None
+    del dropped  # closed here, without the lock, unless it is in use
     # A default is not sent: the server may have been started with another one.
     changed = {name: options[name] for name in differing(options) if name in _REMOTE_OPTIONS}
     return shared.with_options(**changed) if changed else shared

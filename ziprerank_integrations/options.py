@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from os import fspath
 from typing import Any, Literal, get_args
 
@@ -125,7 +125,7 @@ class EngineOptions:
     host_cache_bytes: int = 0
     page_store: str | None = None
     page_store_bytes: int = 20 * 2**30
-    token: str | bool | None = None
+    token: str | bool | None = field(default=None, repr=False)
     cache_dir: str | None = None
     max_image_pixels: int = 64_000_000
     pdf_workers: int = 0

@@ -87,7 +87,7 @@ class RankedPage:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a call cost.
+    """What a call cost. A server may omit ``encoded``, ``prepared``, ``cached`` and stages of ``ms``: 0 then.
 
     Attributes:
         pages: Candidates given.

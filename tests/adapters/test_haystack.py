@@ -232,3 +232,26 @@ def test_an_error_names_the_document() -> None:
     document = Document(id="d1", content="words", meta={"file_path": "/nowhere/a.png"})
     with pytest.raises(PageError, match=r"document 'd1'.*meta\['file_path'\]"):
         ZipRerankRanker(reranker=Recorder()).run(query=QUERY, documents=[document])
+
+
+def test_a_blob_that_a_store_dropped_is_reported(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    picture(1, (60, 40)).save(tmp_path / "page.png")
+    image = {"mime_type": "image/png"}
+    lost = [
+        Document(id="empty", content="some text", blob=ByteStream(b"", mime_type="image/png")),
+        Document(id="type", content="some text", meta=image),
+        Document(id="pdf", content="some text", meta={"mime_type": "application/pdf"}),
+    ]
+    complete = [
+        Document(
+            id="blob", content="some text", blob=ByteStream(png(picture(2, (60, 40))), mime_type="image/png")
+        ),
+        Document(id="path", content="some text", meta={**image, "file_path": str(tmp_path / "page.png")}),
+        Document(id="text", content="some text", meta={"mime_type": "text/plain"}),
+        Document(id="plain", content="some text"),
+    ]
+    ZipRerankRanker(reranker=Recorder()).run(query="q", documents=[*lost, *complete])
+    messages = [record.getMessage() for record in caplog.records if "blob" in record.getMessage()]
+    assert messages == [
+        f"document {document.id!r}: its blob is missing; use meta['file_path']" for document in lost
+    ]

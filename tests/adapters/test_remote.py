@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import picture
 from tests.helpers.adapters import ADAPTERS, Adapter, both, mixed_documents, outcome, png
 from tests.helpers.serving import Hashing, Picky, running
+from tests.remote.scripted import MODEL, RANKING, ScriptedServer, response
 from ziprerank_integrations import PageError, RemoteError, ZipReranker
 from ziprerank_integrations.connect import _SERVERS
 from ziprerank_integrations.server import ServerSettings, create_app
@@ -41,6 +42,18 @@ def test_a_server_ranks_as_its_model(
         remote = adapter.make(url=url, **{adapter.top: 4}, **options)
         ranked = both(adapter, remote, QUERY, documents)
     assert outcome(adapter, ranked) == expected and len(ranked) == 4
+
+
+@adapters
+def test_a_server_that_omits_what_was_cached(adapter: Adapter) -> None:
+    usage = {"pages": 3, "windows": 1, "tokens_before": 9, "tokens_after": 9, "ms": {"total": 1.0}}
+    server = ScriptedServer()
+    server.follow(*[response(MODEL), *[response({**RANKING, "usage": usage})] * 2])
+    documents = [adapter.document(f"d{index}", f"words {index}") for index in range(3)]
+    ranked = both(adapter, adapter.make(url=server.url), QUERY, documents)
+    assert [adapter.id(document) for document in ranked] == ["d0", "d1", "d2"]
+    server.server.shutdown()
+    server.server.server_close()
 
 
 @adapters

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import pytest
 
 from tests.conftest import picture
 from tests.helpers import checkpoints
+from tests.remote.keep_alive import KeepAliveServer
+from tests.remote.scripted import PAGES
 from ziprerank_integrations import Cascade, CheckpointError, Page, RemoteReranker, ZipReranker
-from ziprerank_integrations.connect import check, connect
+from ziprerank_integrations.connect import _SERVERS, check, connect
 from ziprerank_integrations.engine.engine import Engine
 from ziprerank_integrations.options import CallOptions, EngineOptions
 
@@ -126,6 +130,33 @@ def test_the_client_of_a_url_is_shared() -> None:
     second = connect(url=url, api_key="k", keep_ratio=0.25)
     assert isinstance(second, RemoteReranker) and second._connection is first._connection
     assert connect(url=url) is connect(url=url, keep_ratio=None) is not connect(url=url, api_key="k")
+
+
+def test_unused_connections_are_closed() -> None:
+    server = KeepAliveServer()
+    used = connect(url=server.url, api_key="in use", keep_ratio=0.5)
+    try:
+        used.rerank("q", PAGES)
+        for number in range(40):
+            connect(url=server.url, api_key=f"key {number % 30}").rerank("q", PAGES)
+        gc.collect()
+        assert len(_SERVERS) == 16
+        deadline = time.monotonic() + 5
+        while server.ends < 40 + 1 - 17 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (server.connections, server.ends) == (41, 41 - 17)
+        used.rerank("q", PAGES)
+        assert server.connections == 41  # it was dropped, but not closed
+        for number in range(39, 23, -1):  # the most recent ones are kept
+            connect(url=f"{server.url}/v1", api_key=f"key {number % 30}").rerank("q", PAGES)
+        assert server.connections == 41
+        oldest, next_one = list(_SERVERS)[:2]
+        connect(url=oldest[0], api_key=oldest[1])
+        connect(url=server.url, api_key="new")
+        assert oldest in _SERVERS and next_one not in _SERVERS
+    finally:
+        _SERVERS.clear()
+        server.close()
 
 
 def test_a_default_keep_ratio_is_not_sent() -> None:

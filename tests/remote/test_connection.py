@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -56,13 +57,17 @@ def test_invalid_server_info_is_a_remote_error(
         rank(client)
 
 
+def get(connection: Connection, path: str = "/v1/model") -> Any:
+    return connection.request(path, None, time.monotonic() + 5, 0).result().json()
+
+
 def test_threads_share_a_client_until_it_is_closed(scripted: ScriptedServer) -> None:
     connection = Connection(scripted.url, "k")
-    client = connection.client()
-    assert connection.client() is client
-    assert connection.async_client() is not connection.async_client()
-    scripted.follow(response(MODEL))
-    assert client.get("/v1/model").json() == MODEL
+    scripted.follow(*[response(MODEL)] * 3)
+    assert get(connection) == MODEL
+    first = connection._client
+    assert get(connection) == MODEL and connection._client is first
     connection.close()
-    assert client.is_closed and connection.client() is not client
+    connection.close()
+    assert get(connection) == MODEL and connection._client is not first
     connection.close()

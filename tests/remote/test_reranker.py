@@ -265,6 +265,19 @@ def test_nonsense_is_a_remote_error_with_an_excerpt(
             rank(client)
 
 
+@both
+def test_a_server_may_omit_what_was_cached(scripted: ScriptedServer, rank: Rank) -> None:
+    usage = {name: value for name, value in USAGE.items() if name not in ("cached", "encoded")}
+    with RemoteReranker(scripted.url, retries=0) as client:
+        # It is known as a server of this package, although it was restarting at the first request.
+        scripted.follow(response("", 404), response({**RANKING, "usage": usage}), response(MODEL), response())
+        ranking = rank(client)
+        assert ranking.usage is not None and ranking.usage.encoded == ranking.usage.cached == 0
+        assert ranking.usage.pages == usage["pages"]
+        rank(client)
+        assert scripted.request_lines[2:] == ["GET /v1/model", "POST /v1/rerank"]
+
+
 def changed(**fields: Any) -> dict[str, Any]:
     """Return `RANKING` with other fields in its first result."""
     first, *rest = RANKING["results"]  # type: ignore[misc]

@@ -32,6 +32,21 @@ def test_a_ranking_survives_a_round_trip() -> None:
     assert [result["document"] for result in repeated["results"]] == ["c", "a"]
 
 
+@pytest.mark.parametrize(
+    "omitted", [["cached", "encoded"], ["prepared"], ["cached", "encoded", "prepared", "ms"]]
+)
+def test_what_was_cached_may_be_omitted(omitted: list[str]) -> None:
+    items = tuple(RankedPage(rank, rank - 1, 1 / rank, None, PAGES[rank - 1]) for rank in (1, 2, 3))
+    response = write_response(Ranking(items, "q", "m", Usage(3, 1, 2, 1, 1, 64, 16, {"total": 2.0})), "n")
+    for name in omitted:
+        del response["usage"][name]
+    usage = read_response(response, "q", PAGES, None, own=True).usage
+    assert usage is not None
+    expected = {"pages": 3, "windows": 1, "encoded": 2, "prepared": 1, "cached": 1, "ms": {"total": 2.0}}
+    for name, value in expected.items():
+        assert getattr(usage, name) == (({} if name == "ms" else 0) if name in omitted else value)
+
+
 def response_with(*results: tuple[int, float]) -> dict[str, Any]:
     return {"results": [{"index": index, "relevance_score": score} for index, score in results]}
 

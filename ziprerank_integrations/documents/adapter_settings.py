@@ -18,7 +18,7 @@ from pydantic import (
 
 from ziprerank_integrations.documents.finder import TextFallback
 from ziprerank_integrations.documents.loaders import PageBase, check_page_base
-from ziprerank_integrations.documents.ranker import DocumentRanker
+from ziprerank_integrations.documents.ranker import DocumentRanker, check_pickle
 from ziprerank_integrations.options import (
     Attention,
     CallOptions,
@@ -143,6 +143,19 @@ class AdapterSettings(BaseModel):
             super().__init__(**data)
             # Here and not in a validator, which would turn every error into pydantic's own.
             self._ranker().check()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return the state for pickle, without deleting from this object what cannot be pickled.
+
+        Raises:
+            TypeError: If ``reranker`` or ``image_loader`` cannot be pickled.
+        """
+        check_pickle(self, {"reranker": self.reranker, "image_loader": self.image_loader})
+        values = dict(self.__dict__)
+        state = super().__getstate__()
+        kept = {name: value for name, value in state["__dict__"].items() if name != "_cached_ranker"}
+        self.__dict__.update(values)
+        return {**state, "__dict__": kept}
 
     @field_serializer("reranker", "image_loader")
     def _refuse(self, value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -314,3 +315,16 @@ def _check_reranker(reranker: Any, target: dict[str, Any]) -> None:
     wrong = [*(name for name in remote if target[name] is not None), *differing(options)]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} cannot be combined with reranker, which has its own options")
+
+
+def check_pickle(adapter: object, objects: dict[str, Any]) -> None:
+    """Check that the objects of an adapter can be pickled.
+
+    Raises:
+        TypeError: If one cannot.
+    """
+    for name, value in objects.items():
+        try:
+            pickle.dumps(value)
+        except Exception as error:  # objects raise many kinds of errors
+            raise TypeError(f"{type(adapter).__name__} cannot be pickled with its {name}: {error}") from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import Generic, Protocol, TypeVar
+
+from ziprerank_integrations import fork
 
 
 class Sized(Protocol):
@@ -30,7 +31,12 @@ class LruCache(Generic[T]):
         self.limit = limit
         self._entries: OrderedDict[str, T] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = fork.lock()
+        fork.on_fork(self._recount)
+
+    def _recount(self) -> None:
+        # Another thread may have been in the middle of a change.
+        self._bytes = sum(value.nbytes for value in self._entries.values())
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ziprerank_integrations.engine.attention import Kernel, capability, choose
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.checkpoint_limits import check_parameters, read_json
-from ziprerank_integrations.engine.device import out_of_memory
+from ziprerank_integrations.engine.device import out_of_memory, prepare_process
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, Prefix, VisionTower
 from ziprerank_integrations.engine.scorers import scorer_class
 from ziprerank_integrations.engine.scorers.base import Scorer
@@ -142,6 +142,7 @@ def _load(
     from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
     target = pick_device(device)
+    prepare_process(target)
     weight_dtype = default_dtype(target) if dtype is None else getattr(torch, dtype)
     kernel = choose(attention, target, weight_dtype)  # before the weights: an error should not take minutes
     folder = config.folder

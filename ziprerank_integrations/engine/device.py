@@ -14,12 +14,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ziprerank_integrations import cancellation
+from ziprerank_integrations import cancellation, fork
 from ziprerank_integrations.errors import EngineError
 
 T = TypeVar("T")
 
 _POLL = 0.05  # seconds between two checks of a call that waits
+_THREAD = threading.local()
 
 
 class StageTimer:
@@ -62,7 +63,7 @@ class DeviceLock:
     def __init__(self, device: torch.device, free_memory: Callable[[], None]) -> None:
         self._device = device
         self._free_memory = free_memory
-        self._lock = threading.Lock()
+        self._lock = fork.lock(native=True)
         # cuDNN keeps its plans by thread, and making one takes 40 ms.
         self._thread = ThreadPoolExecutor(1, "ziprerank-device") if device.type == "cuda" else None
 
@@ -128,6 +129,25 @@ class DeviceLock:
             raise EngineError(
                 "the device's memory is not enough: lower keep_ratio, max_side, window or cache_bytes"
             ) from error
+
+
+def prepare_process(device: torch.device) -> None:
+    """Prepare this thread to use torch in a process that was forked after torch had been imported.
+
+    Such a process has none of the threads of torch's pool, and would wait for them, so it computes in one.
+
+    Raises:
+        EngineError: If the device is CUDA, and the parent process has used it.
+    """
+    if not fork.inherited("torch"):
+        return
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise EngineError(
+            "CUDA cannot be used in a forked process; load the model after the fork or use the spawn method"
+        )
+    if not getattr(_THREAD, "prepared", False):
+        torch.set_num_threads(1)
+        _THREAD.prepared = True
 
 
 def out_of_memory(error: RuntimeError) -> bool:

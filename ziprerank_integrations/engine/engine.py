@@ -6,12 +6,12 @@ Importing this file imports no torch; the first call does.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.engine import checkpoint_config
 from ziprerank_integrations.engine.gc_pause import gc_paused
 from ziprerank_integrations.engine.scorers import check_embedder, check_options, pruning
@@ -53,9 +53,10 @@ class Engine:
                 check_embedder(checkpoint_config.read(embedder), self._config)
         self._pdf_workers = PdfWorkers(options.pdf_workers) if options.pdf_workers else None
         self._runner: ModelRunner | None = None
-        self._loading = threading.Lock()
-        self._starting = threading.Lock()
+        self._loading = fork.lock()
+        self._starting = fork.lock()
         self._threads: ThreadPoolExecutor | None = None
+        fork.on_fork(self._after_fork)
 
     @property
     def config(self) -> CheckpointConfig | None:
@@ -146,7 +147,20 @@ class Engine:
         with self._loading:
             if self._runner is None:
                 self._runner = self._load()
-            return self._runner
+            runner = self._runner
+        from ziprerank_integrations.engine.device import prepare_process
+
+        prepare_process(runner.checkpoint.device)
+        return runner
+
+    def __reduce__(self) -> tuple[type[Engine], tuple[EngineOptions]]:
+        return Engine, (self.options,)  # a pickled engine loads its weights again
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Engine:
+        return self  # weights and cache are shared
+
+    def _after_fork(self) -> None:
+        self._threads = None
 
     def _load(self) -> ModelRunner:
         with gc_paused():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LOCK = threading.Lock()
+from ziprerank_integrations import fork
+
+_LOCK = fork.lock()
 _pauses = 0
 
 
@@ -47,3 +48,14 @@ def _move_to_oldest() -> None:
     if gc.get_freeze_count() == 0:
         gc.freeze()
         gc.unfreeze()
+
+
+def _resume() -> None:
+    """Enable the collector in a forked child: the threads that paused it do not exist there."""
+    global _pauses
+    if _pauses:
+        _pauses = 0
+        gc.enable()
+
+
+fork.on_fork(_resume)

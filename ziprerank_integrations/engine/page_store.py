@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import tempfile
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ziprerank_integrations import atomic
+from ziprerank_integrations import atomic, fork
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_kv import PageKV
 from ziprerank_integrations.engine.scorers.base import PageState
@@ -44,7 +43,7 @@ class PageStore:
         self._folder = folder
         self._identity = identity
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = fork.lock()
         self._writable = True
         self._bytes: int | None = None
 

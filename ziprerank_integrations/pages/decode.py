@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import re
 import struct
-import threading
 from collections.abc import Sequence
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.errors import PageError, PageTooLargeError
 from ziprerank_integrations.pages.pdf import is_pdf
 from ziprerank_integrations.pages.sizes import SizeRule, check_size
@@ -24,7 +24,7 @@ FORMATS = (
 Pillow reads more: some by starting programs, as Ghostscript for EPS; some in Python, which takes seconds per
 megapixel, as QOI; and icons, whose header does not limit the image inside."""
 
-_INIT = threading.Lock()
+_INIT = fork.lock()
 _MAX_SCANS = 100  # a progressive JPEG has about ten; each costs a pass over all pixels
 _LARGEST_TILE = 2**22  # pixels
 _CODESTREAM = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)  # of JPEG 2000: SOC and SIZ

@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import threading
 from typing import Protocol
 from urllib.parse import unquote, unquote_to_bytes
 
 from PIL import Image
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages import pdf as pdfs
 from ziprerank_integrations.pages import text_page, urls
@@ -199,12 +199,15 @@ class Url:
     path = None
     number = None
 
-    def __init__(self, url: str, max_bytes: int, timeout: float) -> None:
+    def __init__(self, url: str, max_bytes: int, timeout: float, fetched: ImageBytes | None = None) -> None:
         self.url = url
         self.label = urls.short(url)
         self._limits = (max_bytes, timeout)
-        self._fetched: ImageBytes | None = None
-        self._lock = threading.Lock()
+        self._fetched = fetched
+        self._lock = fork.lock()
+
+    def __reduce__(self) -> tuple[type[Url], tuple[str, int, float, ImageBytes | None]]:
+        return Url, (self.url, *self._limits, self._fetched)
 
     def _bytes(self) -> ImageBytes:
         with self._lock:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.errors import MissingDependencyError, PageError, ZipRerankError, import_problem
 from ziprerank_integrations.pages.files import digest, inside, state
 from ziprerank_integrations.pages.page_labels import LabelCache, PageLabels
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     Pathish = str | os.PathLike[str]
 
-_LOCK = threading.RLock()
+_LOCK = fork.rlock(native=True)
 _WORKERS: ContextVar[PdfWorkers | None] = ContextVar("pdf_workers", default=None)
-_COUNT = threading.Lock()
+_COUNT = fork.lock()
 KEEP_OPEN = 8
 """How many files stay open in a session, or in a worker process."""
 
@@ -273,6 +273,14 @@ class _Pool:
         # The PdfFile is kept too, so that the bytes, whose id() is the key, live as long as the key.
         self.documents: OrderedDict[object, tuple[OpenPdf, PdfFile]] = OrderedDict()
 
+        fork.on_fork(self._abandon)
+
+    def _abandon(self) -> None:
+        # A forked child shares the positions in the files with its parent. They are not closed either: one of
+        # them may have been in the middle of a page.
+        self._inherited = self.documents
+        self.sessions, self.documents = 0, OrderedDict()
+
     def get(self, file: PdfFile) -> OpenPdf:
         # A file that was replaced is another file: the key has its time and size.
         key: object = (state(file.path) if file.path is not None else id(file.data), file.access)
@@ -307,7 +315,7 @@ def session() -> Iterator[None]:
         yield
     finally:
         with _COUNT:
-            _POOL.sessions -= 1
+            _POOL.sessions = max(0, _POOL.sessions - 1)  # 0 in a child that was forked inside the block
             last = _POOL.sessions == 0
         # A thread that holds the lock has a session of its own and closes the files at its end, unless this
         # thread held the lock at that moment; so check again after each release.

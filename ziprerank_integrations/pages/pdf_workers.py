@@ -18,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.errors import EngineError, MissingDependencyError, PageError
 from ziprerank_integrations.pages.pdf import PdfFile
 
@@ -40,12 +41,17 @@ class PdfWorkers:
         self._settings = (seconds, memory)
         self._renderer: str | None = None
         self._reset()
-        _POOLS.add(self)
+        fork.on_fork(self._after_fork)
 
     def _reset(self) -> None:
         self._workers = [_Worker(*self._settings) for _ in range(self.count)]
         self._idle = list(self._workers)
         self._changed = threading.Condition()
+
+    def _after_fork(self) -> None:
+        for worker in self._workers:
+            worker.forget()
+        self._reset()
 
     @contextmanager
     def document(self, file: PdfFile, label: str) -> Iterator[WorkerDocument]:
@@ -194,12 +200,15 @@ class _Worker:
         assert process.stdin is not None and process.stdout is not None
         with self._limit(process, self._seconds) as overran:
             try:
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.write(data)
-                process.stdin.flush()
+                for part in (json.dumps(request).encode() + b"\n", data):
+                    remaining = memoryview(part)
+                    while remaining:
+                        remaining = remaining[process.stdin.write(remaining) :]
                 response = json.loads(process.stdout.readline(_LINE))
                 size = response["bytes"]
-                payload = process.stdout.read(size) if 0 <= size <= most else b""
+                payload = bytearray()
+                while len(payload) < size <= most and (chunk := process.stdout.read(size - len(payload))):
+                    payload += chunk
                 if len(payload) != size:
                     raise ValueError("the response is incomplete")
             except (OSError, ValueError) as error:
@@ -209,7 +218,7 @@ class _Worker:
                 raise _WorkerError(message) from error
         if "error" in response:
             raise _WorkerError(response["error"])
-        return response["result"], payload
+        return response["result"], bytes(payload)
 
     @contextmanager
     def _limit(self, process: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
@@ -240,12 +249,13 @@ class _Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                bufsize=0,  # a buffer has a lock, and a forked child would send what is in it
                 # Without the current folder among the folders of modules (from Python 3.11).
                 env={**os.environ, "PYTHONSAFEPATH": "1"},
             )
         except OSError as error:
             raise EngineError(f"the process that reads PDFs cannot be started: {error}") from error
-        weakref.finalize(self, _end, process)
+        self._end = weakref.finalize(self, _end, process)
         assert process.stdout is not None
         # Starting takes no part of a request's time.
         with self._limit(process, _START_SECONDS):
@@ -269,9 +279,14 @@ class _Worker:
             _end(process)
 
     def forget(self) -> None:
-        """Leave the process to the process that started it."""
-        self._process = None
+        """Leave the process to the parent of this forked process, and close the inherited pipes to it."""
+        process, self._process = self._process, None
         self.open_files.clear()
+        if process is not None:
+            self._end.detach()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                pipe.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -281,17 +296,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             with suppress(OSError):  # what was not sent yet
                 pipe.close()
     process.wait()
-
-
-_POOLS: weakref.WeakSet[PdfWorkers] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for pool in _POOLS:
-        for worker in pool._workers:
-            worker.forget()
-        pool._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

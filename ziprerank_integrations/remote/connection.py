@@ -1,18 +1,20 @@
-"""The connection to one server: its address, its key, what is known of it, and HTTP clients."""
+"""The connection to one server: its address, its key, what is known of it, and an HTTP client."""
 
 from __future__ import annotations
 
-import ssl
-import threading
 import weakref
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.pages.urls import short
+from ziprerank_integrations.remote.background import BackgroundLoop
 from ziprerank_integrations.remote.payload import Dialect
+from ziprerank_integrations.remote.transport import request
 from ziprerank_integrations.wire.request import WireError, read_sizes
 
 
@@ -73,10 +75,18 @@ class Connection:
         self.info: ServerInfo | None = None
         if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             raise ValueError("api_key must be printable ASCII characters, and not blank")
+        self._api_key = api_key
         self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-        self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._ssl: ssl.SSLContext | None = None
+        self._lock = fork.lock()
+        self._client: tuple[httpx.AsyncClient, BackgroundLoop] | None = None
+        self._finalizer: weakref.finalize[..., Any] | None = None
+        fork.on_fork(self._after_fork)
+
+    def __reduce__(self) -> tuple[type[Connection], tuple[str, str | None]]:
+        return Connection, (self.base, self._api_key)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Connection:
+        return self  # shared
 
     def set_info(self, info: ServerInfo) -> None:
         """Keep what is known of the server for later calls."""
@@ -86,30 +96,40 @@ class Connection:
         """Discard what is known of the server; the next call requests it again."""
         self.info = None
 
-    def client(self) -> httpx.Client:
-        """Return the client that all threads share."""
+    def request(self, path: str, body: bytes | None, deadline: float, retries: int) -> Future[httpx.Response]:
+        """Send a request from the background loop, whose client all threads and event loops share.
+
+        See `transport.request`.
+        """
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(**self._settings())
-                weakref.finalize(self, self._client.close)
-            return self._client
-
-    def async_client(self) -> httpx.AsyncClient:
-        """Return a new client for one call on one event loop."""
-        with self._lock:
-            return httpx.AsyncClient(**self._settings())
+                self._client = self._open()
+            client, loop = self._client
+        return loop.submit(request(client, self.base, path, body, deadline, retries))
 
     def close(self) -> None:
-        """Close the shared client. A later call opens a new one."""
+        """Close the client; a request that is being sent fails. A later one opens a new client."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            finalizer, self._finalizer, self._client = self._finalizer, None, None
+        if finalizer is not None:
+            finalizer()
 
-    def _settings(self) -> dict[str, Any]:
-        if self._ssl is None:
-            self._ssl = httpx.create_ssl_context()  # reads hundreds of certificates, so only once
-        return {"base_url": self.base, "headers": self._headers, "verify": self._ssl}
+    def _open(self) -> tuple[httpx.AsyncClient, BackgroundLoop]:
+        loop = BackgroundLoop.shared()
+        client = httpx.AsyncClient(base_url=self.base, headers=self._headers, verify=loop.ssl)
+        self._finalizer = weakref.finalize(self, _close, client, loop)
+        self._finalizer.atexit = False  # the loop ends by itself
+        return client, loop
+
+    def _after_fork(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._inherited = self._client  # not destroyed, which would use the loop
+        self._client = self._finalizer = None
+
+
+def _close(client: httpx.AsyncClient, loop: BackgroundLoop) -> None:
+    loop.submit(client.aclose())
 
 
 def check_address(url: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import time
 from collections.abc import Sequence
@@ -15,10 +14,10 @@ from ziprerank_integrations.checks import choice, integer, seconds
 from ziprerank_integrations.errors import RemoteError, UnsupportedOptionError
 from ziprerank_integrations.options import CallOptions, check_query, check_top_n
 from ziprerank_integrations.remote import payload
+from ziprerank_integrations.remote.background import computed, outcome, run
 from ziprerank_integrations.remote.connection import Connection, ServerInfo
 from ziprerank_integrations.remote.payload import Dialect
 from ziprerank_integrations.remote.status import error_for, parse_json, remote_error
-from ziprerank_integrations.remote.transport import Exchange, HttpRequest, arun, request, run
 from ziprerank_integrations.types import Closing, Page, Ranking, Usage, check_pages
 from ziprerank_integrations.wire.request import OPTIONS, WireError
 from ziprerank_integrations.wire.response import read_response
@@ -85,18 +84,14 @@ class RemoteReranker(Closing):
         candidates = _candidates(query, pages, top_n)
         if not candidates:
             return Ranking((), query, self._name, Usage())
-        ranking: Ranking = run(self._rank(query, candidates, top_n), self._connection.client())
-        return ranking
+        return run(self._rank(True, query, candidates, top_n))
 
     async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
         """Rank pages without blocking the event loop. See `rerank`."""
         candidates = _candidates(query, pages, top_n)
         if not candidates:
             return Ranking((), query, self._name, Usage())
-        # A client for each call: a shared one would belong to the event loop that first used it.
-        async with await asyncio.to_thread(self._connection.async_client) as client:
-            ranking: Ranking = await arun(self._rank(query, candidates, top_n), client)
-        return ranking
+        return await self._rank(False, query, candidates, top_n)
 
     def with_options(self, **options: Any) -> RemoteReranker:
         """Return a reranker with another ``keep_ratio`` or ``instruction`` on the same connection.
@@ -123,29 +118,27 @@ class RemoteReranker(Closing):
     def _name(self) -> str:
         return self.url if self._model is None else self._model
 
-    def _rank(self, query: str, pages: Sequence[Page], top_n: int | None) -> Exchange[Ranking]:
+    async def _rank(self, blocking: bool, query: str, pages: Sequence[Page], top_n: int | None) -> Ranking:
         """Rank; after a failure forget what is known: another server may be at the address by now."""
         try:
-            ranking: Ranking = yield from self._attempt(query, pages, top_n)
+            return await self._attempt(blocking, query, pages, top_n)
         except RemoteError:
             self._connection.clear_info()
             raise
-        return ranking
 
-    def _attempt(self, query: str, pages: Sequence[Page], top_n: int | None) -> Exchange[Ranking]:
+    async def _attempt(self, blocking: bool, query: str, pages: Sequence[Page], top_n: int | None) -> Ranking:
         deadline = time.monotonic() + self._timeout
         for last in (False, True):
-            info = yield from self._server_info(deadline)
-            body = yield functools.partial(self._body, info, query, pages, top_n)
-            http_request = HttpRequest("POST", "/v1/rerank", body)
-            response = yield from request(self.url, http_request, deadline, self._retries)
+            info = await self._server_info(blocking, deadline)
+            body = await computed(functools.partial(self._body, info, query, pages, top_n), blocking)
+            response = await self._request(blocking, "/v1/rerank", body, deadline)
             if response.status_code != 409 or last:
                 break
             self._connection.clear_info()  # the server has another model by now
         if response.status_code != 200:
             raise error_for(self.url, response, pages)
         own = info.dialect == "ziprerank"
-        ranking: Ranking = yield functools.partial(_read, self.url, response, query, pages, top_n, own)
+        ranking = await computed(lambda: _read(self.url, response, query, pages, top_n, own), blocking)
         if not own and ranking.usage is None:
             # Not earlier: a server of this package, which alone reports a usage, may respond to /v1/model
             # with 404 while it restarts behind a proxy.
@@ -183,12 +176,18 @@ class RemoteReranker(Closing):
             )
         return body
 
-    def _server_info(self, deadline: float) -> Exchange[ServerInfo]:
+    async def _request(
+        self, blocking: bool, path: str, body: bytes | None, deadline: float
+    ) -> httpx.Response:
+        send = functools.partial(self._connection.request, path, body, deadline, self._retries)
+        return await outcome(await computed(send, blocking), blocking)  # opening a client reads certificates
+
+    async def _server_info(self, blocking: bool, deadline: float) -> ServerInfo:
         if self._connection.info is not None:
             return self._connection.info
         if self._dialect is not None and self._dialect != "ziprerank":
             return ServerInfo(self._dialect)
-        response = yield from request(self.url, HttpRequest("GET", "/v1/model"), deadline, self._retries)
+        response = await self._request(blocking, "/v1/model", None, deadline)
         data = parse_json(response)
         reported = data.get("ziprerank") if response.status_code == 200 and isinstance(data, dict) else None
         if isinstance(reported, dict):

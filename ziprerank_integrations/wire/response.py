@@ -11,6 +11,9 @@ from ziprerank_integrations.scores import decreasing
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
 from ziprerank_integrations.wire.request import WireError
 
+_OWN_USAGE = ("pages", "windows", "tokens_before", "tokens_after")
+"""What every server of this package reports. The other fields show what was cached, and may be omitted."""
+
 
 def write_response(
     ranking: Ranking, name: str, *, evidence: bool = False, documents: Sequence[Any] | None = None
@@ -130,15 +133,15 @@ def _evidence(value: Any) -> Evidence | None:
 
 
 def _usage(value: Any) -> Usage | None:
-    names = [field.name for field in fields(Usage)]
-    if not isinstance(value, dict) or not all(name in value for name in names):
+    if not isinstance(value, dict) or not all(name in value for name in _OWN_USAGE):
         return None  # another server's usage has other fields
-    ms = value["ms"]
+    usage = {field.name: value[field.name] for field in fields(Usage) if field.name in value}
+    ms = usage.pop("ms", {})
     if not isinstance(ms, dict) or any(_number(duration) is None for duration in ms.values()):
         raise WireError("ms of the usage must be finite numbers")
-    if not all(_is_count(value[name]) for name in names if name != "ms"):
+    if not all(_is_count(count) for count in usage.values()):
         raise WireError("the counts of the usage must be integers from 0")
-    return Usage(**{name: value[name] for name in names})
+    return Usage(**usage, ms=ms)
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +23,7 @@ from ziprerank_integrations.documents.fields import DocumentFields, ImageField
 from ziprerank_integrations.documents.finder import TextFallback
 from ziprerank_integrations.documents.loaders import PageBase
 from ziprerank_integrations.documents.page_numbers import PageNumber
-from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocument
+from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocument, check_pickle
 from ziprerank_integrations.options import (
     Attention,
     CallOptions,
@@ -32,6 +34,8 @@ from ziprerank_integrations.options import (
     check_top_n,
 )
 from ziprerank_integrations.types import Reranker
+
+_logger = logging.getLogger(__name__)
 
 _OBJECTS = ("reranker", "image_loader")
 _SECRETS = ("api_key", "token")
@@ -51,6 +55,8 @@ class ZipRerankRanker:
     ``content``, rendered as a page. Of documents with the same id, the one with the highest score is kept.
     The returned documents are copies with new scores; see `Ranking.scale`. Those of a listwise model are
     relative: even a list of irrelevant documents has a best one.
+
+    Many document stores drop blobs, and such a document is ranked by its text; use ``meta["file_path"]``.
 
     Args:
         model: Hub id, local folder, or ``"tiny"`` for the small model that is bundled with the package.
@@ -176,6 +182,23 @@ class ZipRerankRanker:
         """Return the component that `to_dict` serialised."""
         return default_from_dict(cls, data)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickle, without the values of secrets that are environment variables.
+
+        Raises:
+            TypeError: If ``reranker`` or ``image_loader`` cannot be pickled.
+        """
+        check_pickle(self, {name: self._parameters[name] for name in _OBJECTS})
+        return self._state()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ZipRerankRanker:
+        other = memo[id(self)] = object.__new__(type(self))
+        vars(other).update(copy.deepcopy(self._state(), memo))
+        return other
+
+    def _state(self) -> dict[str, Any]:
+        return {**vars(self), "_cached_ranker": (None, None)}
+
     def warm_up(self) -> None:
         """Load the model, unless it is loaded."""
         self._ranker().load()
@@ -237,6 +260,8 @@ class ZipRerankRanker:
         meta = document.meta
         blob, field = document.blob, self._parameters["file_path_meta_field"]
         is_image = blob is not None and str(blob.mime_type).startswith("image/")
+        if _has_lost_blob(document, field):
+            _logger.warning("document %r: its blob is missing; use meta[%r]", document.id, field)
         return DocumentFields(
             id=document.id,
             text="" if document.content is None else document.content,
@@ -253,6 +278,14 @@ class ZipRerankRanker:
             ],
             urls=[ImageField("meta['image_url']", meta.get("image_url"))],
         )
+
+
+def _has_lost_blob(document: Document, path_field: str) -> bool:
+    """Return whether a store dropped the bytes: the blob is empty, or only the type of a file is left."""
+    if document.blob is not None:
+        return not document.blob.data
+    named = any(document.meta.get(name) for name in (path_field, "image_url"))
+    return not named and str(document.meta.get("mime_type")).startswith(("image/", "application/pdf"))
 
 
 def _without_duplicates(documents: list[Document]) -> list[Document]:
