@@ -1,11 +1,9 @@
-"""The body of a request: read within its limits, parsed as JSON or as a form."""
+"""The body of a request: read within its limits, parsed as a form."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -68,22 +66,6 @@ def check_content_type(request: Request, content_type: str) -> None:
     actual = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if actual != content_type:
         raise ApiError(415, "unsupported_media_type", f"the content type must be {content_type}")
-
-
-def parse_json(body: bytes) -> Any:
-    """Parse JSON. Blocking.
-
-    Raises:
-        ApiError: If the body is not valid JSON.
-    """
-    try:
-        return json.loads(body.decode("utf-8"), parse_constant=_reject_constant)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, "invalid_json", f"the body is not JSON: {str(error)[:200]}") from error
-
-
-def _reject_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 async def parse_form(request: Request, body: bytes) -> tuple[Mapping[str, str], Mapping[str, bytes]]:

@@ -112,7 +112,7 @@ class Service:
         """Rank the documents of a JSON body."""
 
         async def parse(slot: Slot, data: bytes) -> RankRequest:
-            return await self._decode(lambda: parsing.from_json(body.parse_json(data), slot, self.settings))
+            return await self._decode(lambda: parsing.from_json(data, slot, self.settings))
 
         return await self._respond(request, "rerank", "application/json", parse)
 
