@@ -109,6 +109,8 @@ def test_sigterm_finishes_accepted_requests() -> None:
         (["--api-key-env", "NOT_SET_ANYWHERE"], "the environment variable NOT_SET_ANYWHERE is not set"),
         (["--timeout", "0"], "timeout=0"),
         (["--keep-ratio", "2"], "keep_ratio=2"),
+        (["--max-connections", "0"], "max_connections=0"),
+        (["--head-timeout", "0"], "head_timeout=0"),
         (["--model", "/nowhere/at/all"], "/nowhere/at/all"),
     ],
 )

@@ -29,11 +29,19 @@ def serve(
     allow_urls: Annotated[
         bool | None, typer.Option("--allow-urls", help="Fetch images from URLs in requests.")
     ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option("--max-connections", help="Connections at a time. Default: 512.")
+    ] = None,
+    head_timeout: Annotated[
+        float | None,
+        typer.Option("--head-timeout", help="Seconds for the headers of a request. Default: 10."),
+    ] = None,
     **options: Any,
 ) -> None:
     """Run a reranking server. On SIGTERM it finishes the requests that it has accepted."""
-    uvicorn = require("uvicorn", "server", purpose="ziprerank serve")
+    require("uvicorn", "server", purpose="ziprerank serve")
     from ziprerank_integrations.server import ServerSettings, create_app
+    from ziprerank_integrations.server import run as runner
 
     api_key = None if api_key_env is None else key_from_env(api_key_env)
     # None leaves the default to ServerSettings, which needs the extra 'server'.
@@ -53,11 +61,12 @@ def serve(
             report(f"warning: {name} has random weights, it was never trained: its rankings mean nothing")
         if api_key is None and host not in ("127.0.0.1", "localhost", "::1"):
             report(f"warning: anyone who can connect to {host}:{port} can use this server; set --api-key-env")
-        uvicorn.run(
-            create_app(reranker, settings),
-            host=host,
-            port=port,
-            log_level="info",
-            # Accepted requests are finished, and none takes longer than this.
-            timeout_graceful_shutdown=int(settings.timeout) + 5,
+        connections = {"max_connections": max_connections, "head_timeout": head_timeout}
+        runner.run(
+            runner.server(
+                create_app(reranker, settings),
+                host=host,
+                port=port,
+                **{name: value for name, value in connections.items() if value is not None},  # type: ignore[arg-type]
+            )
         )

@@ -50,6 +50,7 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
         redirect_slashes=False,
         lifespan=lifespan,
     )
+    app.state.service = service
     for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
         app.add_api_route(
             path,
