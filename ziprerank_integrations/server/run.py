@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from types import FrameType
 
 import uvicorn
@@ -15,14 +16,20 @@ from ziprerank_integrations.server.service import Service
 
 MAX_CONNECTIONS = 512
 HEAD_TIMEOUT = 10.0
+_LOAD_SECONDS = 20.0  # that accepted requests wait for the model after SIGTERM
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; at SIGTERM it finishes accepted requests, unless the model is being loaded."""
+    """uvicorn's server; at SIGTERM it finishes accepted requests, unless the model takes long to load."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; requests that wait for the model would otherwise keep the process until their deadlines."""
+        """Stop; requests for a model that is not loaded soon are abandoned."""
         super().handle_exit(sig, frame)
+        timer = threading.Timer(_LOAD_SECONDS, self._abandon)
+        timer.daemon = True
+        timer.start()
+
+    def _abandon(self) -> None:
         if self.service.loading:
             self.force_exit = True
 
