@@ -151,7 +151,7 @@ def repeatable(setup: Setup) -> list[Row]:
 
 
 def bundled(setup: Setup) -> list[Row]:
-    """Load the bundled checkpoint as a user does, and compare its scores on the device with those on the CPU."""
+    """Load the bundled checkpoint as a user does, and compare its scores with those on the CPU."""
     pages = [
         Page.from_text(text) for text in ("Harbour fees 2023", "Ferry timetable", "Staff of the library")
     ]
@@ -165,6 +165,6 @@ def bundled(setup: Setup) -> list[Row]:
         error = float((logits(ranking) - logits(expected)).abs().max())
         name = "the default dtype" if dtype is None else dtype
         rows.append(Row(f"tiny, {name}: logits", error, "difference", 1e-3 if dtype else None))
-        same = [item.index for item in ranking][0] == [item.index for item in expected][0]
+        same = next(iter(ranking)).index == next(iter(expected)).index
         rows.append(Row(f"tiny, {name}: the same page is first", float(same), "", 1, at_least=True))
     return rows
