@@ -23,7 +23,8 @@ def compiled(setup: Setup, name: str = "compiled") -> list[Row]:
     first = setup.time(lambda: engine.rank(query, setup.pages, keep_ratio=1.0), 1, rehearse=False)
     difference = logits(engine.rank(query, setup.pages, keep_ratio=1.0)) - expected
     error = float(difference.norm() / expected.norm())
-    bound = 1e-4 if setup.dtype == torch.float32 else 0.1
+    # Of random weights; transformers in bfloat16 is at 0.04 from float32.
+    bound = 1e-4 if setup.dtype == torch.float32 else 0.5 if name == "FP8" else 0.1
     return [
         Row(f"{name}: first call", first / 1e3, "s"),
         Row(f"{name}: logits", error, "relative difference", bound),

@@ -34,7 +34,7 @@ The factors took {minutes:.0f} minutes ({lists:,} lists) on one core. `make tiny
 - Only for the page-first order; with the question first it is at chance. Layer 4 is the last, so an early
   exit leaves nothing out.
 - Keep all visual tokens (`keep_ratio=1`, the default): the end of the page, whose attention selects them,
-  does not attend to words.
+  does not attend to words, so that its choice is worse than chance.
 - A score is not a calibrated probability. Choose a threshold on your own data.
 """
 

@@ -157,6 +157,7 @@ class LanguageModel:
         visual: Tensor | None = None,
         deepstack: Sequence[Tensor] = (),
         last_only: bool = False,
+        keep: bool = True,
     ) -> tuple[Tensor, list[KeyValues]]:
         """Run consecutive layers over a batch of sequences of one length.
 
@@ -170,10 +171,11 @@ class LanguageModel:
             deepstack: By layer from 0, (B, V, D), added to the visual tokens after the layer
                 (DeepStack, arXiv 2406.04334).
             last_only: Compute the last layer for the last position only, except keys and values.
+            keep: Whether keys and values are returned; kept until the end, they take memory.
 
         Returns:
             The output of the last layer, (B, L, D), or (B, 1, D) if ``last_only``, without the final norm,
-            and for each layer the sequence's own keys and values.
+            and for each layer the sequence's own keys and values, if they are kept.
         """
         length = hidden.shape[1]
         before = max((pair[0].shape[1] for pair in past if pair is not None), default=0)
@@ -194,7 +196,8 @@ class LanguageModel:
                 past[number] if past else None,
                 length if last else None,
             )
-            own.append((pair[0][:, :length], pair[1][:, :length]) if padding else pair)
+            if keep:
+                own.append((pair[0][:, :length], pair[1][:, :length]) if padding else pair)
             if visual is not None and index < len(deepstack) and not last:
                 hidden.index_add_(1, visual, deepstack[index].to(hidden.dtype))
         return hidden[:, :length], own
@@ -291,6 +294,7 @@ class LanguageModel:
             visual=visual,
             deepstack=[level[None] for level in deepstack],
             last_only=True,
+            keep=False,
         )
         return self.norm(hidden)[0, -1]
 

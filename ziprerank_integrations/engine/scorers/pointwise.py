@@ -239,6 +239,7 @@ class PointwiseScorer:
             visual=visual,
             deepstack=deepstack,
             last_only=True,
+            keep=False,
         )
         return hidden[:, -1]
 
@@ -246,7 +247,7 @@ class PointwiseScorer:
         """Run the query's text below the band, where it does not depend on the page: (1, m, D)."""
         first, _ = self._config.band
         positions = self._text_positions(tail, start)
-        return self._checkpoint.language.run(tail[None], positions, range(first), head[:first])[0]
+        return self._checkpoint.language.run(tail[None], positions, range(first), head[:first], keep=False)[0]
 
     def _query_pass(
         self, hidden: Tensor, start: int, head: list[KeyValues], pages: Sequence[PageState]
@@ -265,10 +266,11 @@ class PointwiseScorer:
                 range(layer, layer + 1),
                 [past],
                 last_only=layer == layers - 1,
+                keep=False,
             )
         if stop < layers:
             hidden, _ = language.run(
-                hidden, positions, range(stop, layers), head[stop:layers], last_only=True
+                hidden, positions, range(stop, layers), head[stop:layers], last_only=True, keep=False
             )
         return hidden[:, -1]
 
