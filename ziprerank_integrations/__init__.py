@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ziprerank_integrations.cascade import Cascade
     from ziprerank_integrations.errors import (
+        CallCancelledError,
         CheckpointError,
         EngineError,
         MissingDependencyError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CallCancelledError",
     "Cascade",
     "CheckpointError",
     "EngineError",
@@ -52,6 +54,7 @@ __all__ = [
 _HOMES = {
     "cascade": ("Cascade",),
     "errors": (
+        "CallCancelledError",
         "CheckpointError",
         "EngineError",
         "MissingDependencyError",

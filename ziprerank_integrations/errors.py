@@ -32,6 +32,10 @@ class EngineError(ZipRerankError, RuntimeError):
     """The model ran without a usable result: NaN logits, or not enough memory."""
 
 
+class CallCancelledError(ZipRerankError, RuntimeError):
+    """A call that was cancelled while it ran: its task was, or its client has disconnected."""
+
+
 class PageError(ZipRerankError, ValueError):
     """A page that cannot be turned into an image.
 

@@ -14,8 +14,10 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
+from ziprerank_integrations.documents import loaders
 from ziprerank_integrations.documents.adapter_settings import AdapterSettings
 from ziprerank_integrations.documents.fields import DocumentFields, ImageField
+from ziprerank_integrations.documents.loaders import PageBase
 from ziprerank_integrations.documents.page_numbers import PageNumber
 from ziprerank_integrations.documents.ranker import RankedDocument
 
@@ -79,11 +81,14 @@ class ZipRerank(AdapterSettings, BaseDocumentCompressor):
 
     def _rank(self, question: Question) -> list[Document]:
         documents = list(question["documents"])
-        return _copies(documents, self._ranker().rank(question["query"], documents, _fields))
+        return _copies(documents, self._ranker().rank(question["query"], documents, self._fields))
 
     async def _arank(self, question: Question) -> list[Document]:
         documents = list(question["documents"])
-        return _copies(documents, await self._ranker().arank(question["query"], documents, _fields))
+        return _copies(documents, await self._ranker().arank(question["query"], documents, self._fields))
+
+    def _fields(self, document: Document) -> DocumentFields:
+        return _fields(document, self.page_base)
 
 
 def _config(callbacks: Callbacks | None) -> RunnableConfig | None:
@@ -101,7 +106,7 @@ def _copies(documents: Sequence[Document], ranked: list[RankedDocument]) -> list
     ]
 
 
-def _fields(document: Document) -> DocumentFields:
+def _fields(document: Document, page_base: PageBase) -> DocumentFields:
     metadata: dict[Any, Any] = document.metadata
     image = ImageField("metadata['image']", metadata.get("image"))
     is_path = _is_path(image.value)
@@ -114,10 +119,13 @@ def _fields(document: Document) -> DocumentFields:
         paths=[
             ImageField(f"metadata[{name!r}]", metadata.get(name), required=False)
             for name in ("file_path", "source")
-        ],
+        ]
+        + loaders.named_files(metadata, "metadata"),
         numbers=[
-            PageNumber("metadata['page']", metadata.get("page"), "from 0"),
+            loaders.page_number(metadata, "metadata", page_base, 0),
             PageNumber("metadata['page_number']", metadata.get("page_number")),
+            *loaders.docling_pages(metadata, "metadata"),
+            PageNumber("metadata['page_label']", metadata.get("page_label"), "label"),
         ],
         urls=[*files, ImageField("metadata['image_url']", metadata.get("image_url"))],
     )

@@ -24,8 +24,10 @@ from llama_index.core.schema import (
 )
 from llama_index_instrumentation import get_dispatcher
 
+from ziprerank_integrations.documents import loaders
 from ziprerank_integrations.documents.adapter_settings import AdapterSettings
 from ziprerank_integrations.documents.fields import DocumentFields, ImageField
+from ziprerank_integrations.documents.loaders import PageBase
 from ziprerank_integrations.documents.page_numbers import PageNumber, whole_number
 from ziprerank_integrations.documents.ranker import RankedDocument
 from ziprerank_integrations.options import check_query
@@ -70,7 +72,7 @@ class ZipRerank(AdapterSettings, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         query = _query_text(query_bundle)
         with self._events(query, nodes) as result:
-            result += _copies(nodes, self._ranker().rank(query, nodes, _fields))
+            result += _copies(nodes, self._ranker().rank(query, nodes, self._fields))
         return result
 
     @_dispatcher.span
@@ -79,8 +81,11 @@ class ZipRerank(AdapterSettings, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         query = _query_text(query_bundle)
         with self._events(query, nodes) as result:
-            result += _copies(nodes, await self._ranker().arank(query, nodes, _fields))
+            result += _copies(nodes, await self._ranker().arank(query, nodes, self._fields))
         return result
+
+    def _fields(self, scored: NodeWithScore) -> DocumentFields:
+        return _fields(scored, self.page_base)
 
     @contextmanager
     def _events(self, query: str, nodes: list[NodeWithScore]) -> Iterator[list[NodeWithScore]]:
@@ -121,23 +126,30 @@ def _copies(nodes: list[NodeWithScore], ranked: list[RankedDocument]) -> list[No
     return result
 
 
-def _fields(scored: NodeWithScore) -> DocumentFields:
+def _fields(scored: NodeWithScore, page_base: PageBase) -> DocumentFields:
     node = scored.node
     metadata = node.metadata
     image, path, url = _node_fields(node)
     captioned = ImageField("metadata['image_path']", metadata.get("image_path"))
     # PyMuPDFReader writes the page number to "source", which other readers use for a file or a URL.
     source = metadata.get("source")
+    is_number = whole_number(source) is not None
     return DocumentFields(
         id=node.node_id,
         text=node.get_content(metadata_mode=MetadataMode.NONE),
         images=[image],
         files=[path, captioned],
-        paths=[ImageField("metadata['file_path']", metadata.get("file_path"), required=False)],
+        paths=[
+            ImageField("metadata['file_path']", metadata.get("file_path"), required=False),
+            ImageField("metadata['source']", None if is_number else source, False, False),
+            *loaders.named_files(metadata, "metadata"),
+        ],
         numbers=[
             PageNumber("metadata['page_label']", metadata.get("page_label"), "label"),
             PageNumber("metadata['page_number']", metadata.get("page_number")),
-            PageNumber("metadata['source']", source if whole_number(source) is not None else None),
+            loaders.page_number(metadata, "metadata", page_base, 1),
+            *loaders.docling_pages(metadata, "metadata"),
+            PageNumber("metadata['source']", source if is_number else None),
         ],
         urls=[url, path, captioned],
     )

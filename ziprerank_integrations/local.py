@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import functools
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ziprerank_integrations.cancellation import cancelled_by
 from ziprerank_integrations.engine.engine import Engine
 from ziprerank_integrations.options import (
     CALL_OPTIONS,
@@ -210,9 +212,19 @@ class ZipReranker(Closing):
         return self._engine.prepare(candidates, self._options) if candidates else Usage()
 
     async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
-        """Rank pages without blocking the event loop. See `rerank`."""
-        work = functools.partial(contextvars.copy_context().run, self.rerank, query, pages, top_n=top_n)
-        return await asyncio.wrap_future(self._engine.submit(work))
+        """Rank pages without blocking the event loop. See `rerank`.
+
+        If the task is cancelled, the engine stops before its next window or batch of pages.
+        """
+        cancelled = threading.Event()
+        with cancelled_by(cancelled):
+            context = contextvars.copy_context()
+        work = functools.partial(context.run, self.rerank, query, pages, top_n=top_n)
+        try:
+            return await asyncio.wrap_future(self._engine.submit(work))
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
 
     def explain(self, query: str, page: Page) -> Explanation:
         """Return which parts of a page resemble a question, as pruning sees them.

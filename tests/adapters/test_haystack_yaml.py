@@ -31,6 +31,7 @@ VALUES: dict[str, Any] = {
     "root_path": ["/data", Path("/data/pages")],
     "allow_urls": [True],
     "text_fallback": ["error"],
+    "page_base": [0, 1],
     "keep_ratio": [0.25, 0.5],
     "interaction": ["query", "contextual"],
     "window": [19, 12],
@@ -57,7 +58,7 @@ VALUES: dict[str, Any] = {
     "show_progress": [True],
 }
 WITH_URL = ("url", "api_key", "top_k", "score_threshold", "on_error", "file_path_meta_field", "root_path")
-WITH_URL += ("allow_urls", "text_fallback", "keep_ratio", "instruction")
+WITH_URL += ("allow_urls", "text_fallback", "page_base", "keep_ratio", "instruction")
 
 
 def test_the_property_test_covers_every_parameter() -> None:

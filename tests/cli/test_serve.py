@@ -77,6 +77,20 @@ def test_the_guides_commands_work(address: str, line: str) -> None:
         assert answer["status"] in ("ready", "alive")
 
 
+@pytest.mark.slow
+def test_requests_of_other_hosts_and_origins_are_rejected(address: str) -> None:
+    assert httpx.get(f"{address}/health", headers={"Host": "evil.example"}).status_code == 421
+    assert httpx.get(f"{address}/health", headers={"Origin": "https://evil.example"}).status_code == 403
+    assert httpx.get(address.replace("127.0.0.1", "localhost") + "/health").status_code == 200
+
+
+@pytest.mark.slow
+def test_a_network_address_without_a_key_must_be_asked_for() -> None:
+    with serving("--model", "tiny", "--host", "0.0.0.0", "--no-api-key") as (_, url, _):
+        url = url.replace("0.0.0.0", "127.0.0.1")
+        assert httpx.get(f"{url}/health", headers={"Host": "gpu"}).status_code == 200
+
+
 def test_the_guide_has_commands() -> None:
     assert sum("/v1/rerank " in line for line in CURLS) >= 1
     assert sum("/v1/rerank/pdf " in line for line in CURLS) >= 1
@@ -109,6 +123,10 @@ def test_sigterm_finishes_accepted_requests() -> None:
         (["--api-key-env", "NOT_SET_ANYWHERE"], "the environment variable NOT_SET_ANYWHERE is not set"),
         (["--timeout", "0"], "timeout=0"),
         (["--keep-ratio", "2"], "keep_ratio=2"),
+        (["--max-connections", "0"], "max_connections=0"),
+        (["--head-timeout", "0"], "head_timeout=0"),
+        (["--allow-origin", "app.example.org"], "allow_origin='app.example.org'"),
+        (["--host", "0.0.0.0"], "--api-key-env, or --no-api-key"),
         (["--model", "/nowhere/at/all"], "/nowhere/at/all"),
     ],
 )

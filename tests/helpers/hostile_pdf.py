@@ -1,4 +1,4 @@
-"""Small PDFs that keep a renderer busy for hours, or make it take much memory."""
+"""Small PDFs written by hand; some keep a renderer busy for hours, or make it take much memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def stream(dictionary: bytes, content: bytes) -> bytes:
     return b"<<%s/Length %d>>\nstream\n%s\nendstream" % (dictionary, len(content), content)
 
 
-def page(content: bytes, resources: bytes, *more: bytes) -> bytes:
-    """Return a PDF of one page; ``more`` are objects from number 5."""
+def page(content: bytes, resources: bytes, *more: bytes, catalog: bytes = b"") -> bytes:
+    """Return a PDF of one page; ``more`` are objects from number 5, ``catalog`` more keys of the first."""
     return document(
         [
-            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Catalog/Pages 2 0 R%s>>" % catalog,
             b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
             b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 4 0 R/Resources<<%s>>>>" % resources,
             stream(b"", content),

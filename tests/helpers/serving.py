@@ -100,9 +100,14 @@ class Picky(Hashing):
 @contextmanager
 def running(app: Any, **config: Any) -> Iterator[str]:
     """Run an app on a free port of the loopback interface, and yield its URL."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="on", **config)
-    )
+    config = {"host": "127.0.0.1", "port": 0, "log_level": "critical", "lifespan": "on", **config}
+    with started(uvicorn.Server(uvicorn.Config(app, **config))) as url:
+        yield url
+
+
+@contextmanager
+def started(server: uvicorn.Server) -> Iterator[str]:
+    """Run a server in a thread, and yield its URL."""
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
+import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +18,12 @@ import pymupdf
 import pytest
 
 from ziprerank_integrations import Page, PageError, ZipReranker, errors
+from ziprerank_integrations.documents.document_page import DocumentPage
 from ziprerank_integrations.errors import MissingDependencyError
 from ziprerank_integrations.pages import pdf
 from ziprerank_integrations.pages.pdf_pdfium import PdfiumFile
 from ziprerank_integrations.pages.pdf_pymupdf import PyMuPdfFile
+from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 from ziprerank_integrations.pages.sizes import SizeRule
 
 
@@ -143,7 +150,6 @@ def test_a_path_and_its_bytes_are_the_same_file(library: Any, make_pdf: Callable
     by_path, by_bytes = library("a", str(path), None), library("a", None, path.read_bytes())
     assert by_path.page_count == by_bytes.page_count == 3
     assert by_path.size(1) == by_bytes.size(1) == (595.0, 842.0)
-    assert by_path.labels() == by_bytes.labels() == ["1", "2", "3"]
     assert by_path.render(1, 60, 85).tobytes() == by_bytes.render(1, 60, 85).tobytes()
     assert by_path.render(1, 60, 85).tobytes() != by_path.render(2, 595, 842).resize((60, 85)).tobytes()
     for file in (by_path, by_bytes):
@@ -169,3 +175,102 @@ def test_a_library_that_cannot_be_imported_is_skipped(monkeypatch: pytest.Monkey
         MissingDependencyError, match=r"undefined symbol, pypdfium2 .* libpdfium\.so is missing"
     ):
         pdf.renderer()
+
+
+PASSWORD = "pässword-of-this-file"
+
+
+@pytest.fixture
+def protected(tmp_path: Path) -> Path:
+    document = pymupdf.open()
+    for number in range(2):
+        document.new_page(width=300, height=200).insert_text((30, 80), f"secret page {number}", fontsize=24)
+    document.set_page_labels([{"startpage": 0, "style": "r", "prefix": "p-", "firstpagenum": 1}])
+    path = tmp_path / "protected.pdf"
+    document.save(path, encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw=PASSWORD, owner_pw="owner")
+    return path
+
+
+@pytest.mark.parametrize("library", ["pymupdf", "pdfium"])
+@pytest.mark.parametrize("by_path", [True, False])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_password_opens_an_encrypted_pdf(
+    protected: Path, library: str, by_path: bool, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pdf, "renderer", lambda: library)
+    file = protected if by_path else protected.read_bytes()
+    pool = PdfWorkers(workers, seconds=30) if workers else None
+    with pdf.in_workers(pool), pdf.session():
+        page = Page.from_pdf(file, password=PASSWORD)[1]
+        assert page.image(100).getextrema()[0] != (255, 255)
+        assert pdf.pdf_file(file, password=PASSWORD).labels() == ["p-i", "p-ii"]
+        # What is open with its password stays closed to those without it.
+        for password, reason in ((None, "needs a password"), ("other", "the password is not correct")):
+            other = Page.from_pdf_page(file, 2, password=password)
+            with pytest.raises(PageError, match=f"the PDF is encrypted and {reason}") as caught:
+                other.image(100)
+            assert PASSWORD not in str(caught.value) and "other" not in str(caught.value)
+            with pytest.raises(PageError, match="encrypted"):
+                pdf.pdf_file(file, password=password).labels()
+    if pool is not None:
+        pool.close()
+
+
+def test_a_password_is_nowhere_to_be_read(protected: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    page = Page.from_pdf(protected, password=PASSWORD)[0]
+    document_page = DocumentPage(page.origin, "document 'a'", "tried")
+    assert page.image(64).width
+    file = page.origin.file  # type: ignore[attr-defined]
+    shown = [repr(page), repr(document_page), repr(page.origin), repr(file), page.fingerprint()]
+    assert PASSWORD not in " ".join(shown) + caplog.text
+    assert page.fingerprint() == Page.from_pdf(protected, password="owner")[0].fingerprint()
+    pickled = pickle.dumps(page)
+    assert PASSWORD.encode() not in pickled
+    with pytest.raises(PageError, match="encrypted and needs a password"):
+        pickle.loads(pickled).image(64)
+    assert copy.deepcopy(page).image(64).tobytes() == page.image(64).tobytes()
+    with pytest.raises(TypeError, match="a password is a string, not bytes"):
+        Page.from_pdf(protected, password=PASSWORD.encode())  # type: ignore[arg-type]
+
+
+def test_a_password_reaches_workers_over_the_pipe_only(protected: Path) -> None:
+    pool = PdfWorkers(1, seconds=30)
+    with pdf.in_workers(pool):
+        assert Page.from_pdf(protected, password=PASSWORD)[0].image(64).width
+        [worker] = pool._workers
+        assert worker._process is not None
+        folder = Path(f"/proc/{worker._process.pid}")
+        assert PASSWORD not in repr(worker.open_files) + repr(worker._process.args)
+        if folder.exists():
+            assert (
+                PASSWORD.encode() not in (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+            )
+    pool.close()
+
+
+def test_the_name_of_the_library_is_that_of_the_workers(
+    make_pdf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Page.from_pdf(make_pdf(1))[0]
+    here = page.fingerprint()
+    pool = PdfWorkers(1, seconds=30)
+    monkeypatch.setattr(pdf, "import_problem", lambda module: pytest.fail("imported in this process"))
+    with pdf.in_workers(pool):
+        assert pdf.renderer() == "pymupdf" and page.fingerprint() == here and page.image(64).width
+    pool.close()
+
+
+def test_a_process_with_workers_imports_no_pdf_library(make_pdf: Callable[..., Path], untied: Path) -> None:
+    code = (
+        "import sys; from ziprerank_integrations import Page, ZipReranker\n"
+        "from ziprerank_integrations.pages import pdf\n"
+        "from ziprerank_integrations.pages.pdf_workers import PdfWorkers\n"
+        f"reranker = ZipReranker({str(untied)!r}, max_side=64, pdf_workers=1)\n"
+        "with reranker, pdf.in_workers(PdfWorkers(1)):\n"
+        f"    pages = Page.from_pdf({str(make_pdf(2))!r})\n"
+        "with reranker: assert len(reranker.rerank('q', pages)) == 2\n"
+        "print(sorted({'pymupdf', 'pypdfium2', 'pypdf'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert run.stdout.strip() == "[]", run.stderr

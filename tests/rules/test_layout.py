@@ -37,6 +37,7 @@ NO_TEST_FILE = {
     "engine.qwen3vl": "engine/test_reference.py compares it with the stock model",
     "engine.scorers.base": "engine/scorers/test_scorers.py compares the scorers with it",
     "pages.pdf_worker": "pages/test_pdf_workers.py starts it",
+    "server.body_model": "server/test_json_body.py decodes by it; test_openapi.py: the schema",
     "types": "local/test_local.py: rankings; documents/test_ranker.py: rerankers",
     "llama_index": "adapters/",
     "langchain": "adapters/",

@@ -27,6 +27,18 @@ def test_texts_are_ranked_at_every_path(client: httpx.Client, path: str) -> None
     assert "document" not in body["results"][0]
 
 
+def test_a_slash_at_the_end_of_a_path_is_ignored(client: httpx.Client) -> None:
+    assert post(client, path="/v1/rerank/").status_code == 200
+    assert client.get("/health/").json() == {"status": "alive"}
+    app = create_app(Hashing(), ServerSettings(api_key="geheim"))
+    with running(app) as url:
+        assert [httpx.get(url + path).status_code for path in ("/health/", "/v1/model/", "/")] == [
+            200,
+            401,
+            401,
+        ]
+
+
 def test_unknown_paths_and_methods_return_errors(client: httpx.Client) -> None:
     assert failure(client.get("/nothing"))[:2] == (404, "not_found")
     assert failure(client.get("/v1/rerank"))[:2] == (405, "method_not_allowed")

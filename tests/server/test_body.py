@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.helpers.serving import BlockedServer, failure, open_request
-from ziprerank_integrations.server import ServerSettings
+from tests.helpers.full_disk import full_disk
+from tests.helpers.serving import BlockedServer, Hashing, failure, open_request, running
+from ziprerank_integrations.server import ServerSettings, create_app
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,8 @@ from ziprerank_integrations.server import ServerSettings
         (b"\xff\xfe", "application/json", (400, "invalid_json")),
         (b'{"query": NaN}', "application/json", (400, "invalid_json")),
         (b"[" * 100_000, "application/json", (400, "invalid_json")),
-        (b"[" + b"9" * 10_000 + b"]", "application/json", (400, "invalid_json")),
+        (b"[" + b"9" * 10_000 + b"]", "application/json", (422, "invalid_request")),
+        (b"[" + b"9" * 10_000, "application/json", (400, "invalid_json")),
         (b"[]", "application/json", (422, "invalid_request")),
         (b"{}", "application/json; charset=utf-8", (422, "invalid_request")),
         (b"{}", "text/plain", (415, "unsupported_media_type")),
@@ -65,6 +67,13 @@ def test_forms_in_unusual_charsets_never_fail_inside(
     assert response.status_code in (200, 400, 422), response.text
     if charset == "unicode_escape" and field == b"query" and value == rb"\ud800":
         assert failure(response)[:2] == (422, "invalid_query")
+
+
+def test_a_form_is_never_written_to_the_disk() -> None:
+    files = {"file": b"no PDF" + b" " * 2**22}
+    with running(create_app(Hashing())) as url, full_disk(0):
+        response = httpx.post(f"{url}/v1/rerank/pdf", files=files, data={"query": "q"})
+    assert failure(response)[:2] == (422, "bad_pdf")
 
 
 def test_a_body_past_the_deadline_returns_408() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import httpx
 
-from ziprerank_integrations.wire.request import OPTIONS
+from ziprerank_integrations.server.body_model import RerankBody
+from ziprerank_integrations.wire.request import OPTIONS, WireRequest
 
 
 def test_the_openapi_description_lists_every_route(client: httpx.Client) -> None:
@@ -16,6 +18,9 @@ def test_the_openapi_description_lists_every_route(client: httpx.Client) -> None
     )
     body = description["paths"]["/v1/rerank"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["required"] == ["query", "documents"]
+    assert set(body["properties"]) == set(RerankBody.__struct_fields__)
+    assert {field.name for field in fields(WireRequest)} <= set(body["properties"])
+    assert "$ref" not in json.dumps(body)
     form = description["paths"]["/v1/rerank/pdf"]["post"]["requestBody"]["content"]["multipart/form-data"]
     for properties in (body["properties"], form["schema"]["properties"]):
         assert set(OPTIONS) <= set(properties)

@@ -20,6 +20,17 @@ def serve(
     api_key_env: Annotated[
         str | None, typer.Option("--api-key-env", help="Environment variable with the key that clients send.")
     ] = None,
+    no_api_key: Annotated[
+        bool, typer.Option("--no-api-key", help="Listen on a --host of a network without a key.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="Further Host that requests may name, as a proxy's."),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option("--allow-origin", help="Origin whose web pages may use the server (CORS)."),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="Seconds that a request may take.")
     ] = None,
@@ -29,13 +40,27 @@ def serve(
     allow_urls: Annotated[
         bool | None, typer.Option("--allow-urls", help="Fetch images from URLs in requests.")
     ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option("--max-connections", help="Connections at a time. Default: 512.")
+    ] = None,
+    head_timeout: Annotated[
+        float | None,
+        typer.Option("--head-timeout", help="Seconds for the headers of a request. Default: 10."),
+    ] = None,
     **options: Any,
 ) -> None:
     """Run a reranking server. On SIGTERM it finishes the requests that it has accepted."""
-    uvicorn = require("uvicorn", "server", purpose="ziprerank serve")
+    require("uvicorn", "server", purpose="ziprerank serve")
     from ziprerank_integrations.server import ServerSettings, create_app
+    from ziprerank_integrations.server import run as runner
+    from ziprerank_integrations.server.origin import check_origins, is_loopback
 
     api_key = None if api_key_env is None else key_from_env(api_key_env)
+    if api_key is None and not no_api_key and not is_loopback(host):
+        message = (
+            f"anyone who can connect to {host} could use this server; set --api-key-env, or --no-api-key"
+        )
+        raise ValueError(message)
     # None leaves the default to ServerSettings, which needs the extra 'server'.
     limits = {"timeout": timeout, "max_waiting": max_waiting, "allow_urls": allow_urls}
     settings = ServerSettings(
@@ -47,17 +72,17 @@ def serve(
     from ziprerank_integrations.connect import local  # takes seconds: it imports torch
 
     with local(chosen, **options, max_image_pixels=settings.max_image_pixels) as reranker:
+        app = create_app(reranker, settings)
+        check_origins(app, host, allow_host or (), allow_origin or ())
+        connections = {"max_connections": max_connections, "head_timeout": head_timeout}
+        server = runner.server(
+            app,
+            host=host,
+            port=port,
+            **{name: value for name, value in connections.items() if value is not None},  # type: ignore[arg-type]
+        )
         report(f"model: {reranker.model}" + ("" if why is None else f" ({why}; --model selects another)"))
         if reranker.random_weights:
             name = reranker.model
             report(f"warning: {name} has random weights, it was never trained: its rankings mean nothing")
-        if api_key is None and host not in ("127.0.0.1", "localhost", "::1"):
-            report(f"warning: anyone who can connect to {host}:{port} can use this server; set --api-key-env")
-        uvicorn.run(
-            create_app(reranker, settings),
-            host=host,
-            port=port,
-            log_level="info",
-            # Accepted requests are finished, and none takes longer than this.
-            timeout_graceful_shutdown=int(settings.timeout) + 5,
-        )
+        runner.run(server)

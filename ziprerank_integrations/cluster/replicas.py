@@ -10,9 +10,9 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from ziprerank_integrations import cancellation
 from ziprerank_integrations.errors import RemoteError, ZipRerankError
 from ziprerank_integrations.pages.sizes import Sizes
-from ziprerank_integrations.server.request_page import RequestPage
 from ziprerank_integrations.types import Page, Ranking
 from ziprerank_integrations.wire.response import read_response
 
@@ -50,7 +50,7 @@ class EngineReplicas:
         """Wait until a replica has loaded the model."""
         with self._lock:
             if not self._info:
-                self._info.append(_outcome(self._handle.info.remote(), ()))
+                self._info.append(_outcome(self._handle.info.remote()))
 
     def with_options(self, **options: Any) -> EngineReplicas:
         """Return the same replicas with other options of a call, which they check."""
@@ -67,18 +67,17 @@ class EngineReplicas:
         """
         names = [page.fingerprint() for page in pages]
         response = self._handle.rerank.remote(query, list(pages), top_n, self._options, names=names)
-        return read_response(_outcome(response, pages), query, pages, top_n, own=True)
+        return read_response(_outcome(response), query, pages, top_n, own=True)
 
 
-def _outcome(response: Any, pages: Sequence[Page]) -> Any:
-    """Wait for a replica's response; if the request ends before, its first page raises and ends the wait."""
+def _outcome(response: Any) -> Any:
+    """Wait for a replica's response, or until the call is cancelled; then the replica's is cancelled too."""
     try:
         while True:
             try:
                 return response.result(timeout_s=0.2)
             except TimeoutError:
-                if pages and isinstance(pages[0].origin, RequestPage):
-                    pages[0].origin.check()
+                cancellation.check()
     except RayTaskError as error:
         if isinstance(error.cause, (ZipRerankError, ValueError)):
             raise error.cause from None

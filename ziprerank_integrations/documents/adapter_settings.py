@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from ziprerank_integrations.documents.finder import TextFallback
+from ziprerank_integrations.documents.loaders import PageBase, check_page_base
 from ziprerank_integrations.documents.ranker import DocumentRanker, check_pickle
 from ziprerank_integrations.options import (
     Attention,
@@ -74,6 +75,10 @@ class AdapterSettings(BaseModel):
     text_fallback: TextFallback = Field(
         "render",
         description="For a document without an image: 'render' its text as a page, or raise an 'error'.",
+    )
+    page_base: Annotated[PageBase, BeforeValidator(check_page_base)] = Field(
+        "auto",
+        description="The number of the first page in metadata 'page': 0, 1, or 'auto', by the loader's keys.",
     )
     keep_ratio: float | None = Field(
         _CALL.keep_ratio,
@@ -159,7 +164,7 @@ class AdapterSettings(BaseModel):
 
     def _ranker(self) -> DocumentRanker:
         """Return the ranker of the current settings; it is made once per settings. Loads nothing."""
-        settings = {name: getattr(self, name) for name in AdapterSettings.model_fields}
+        settings = {name: getattr(self, name) for name in AdapterSettings.model_fields if name != "page_base"}
         # Cached with its settings, since attributes may be assigned and models copied. It is not a private
         # attribute: pydantic would compare it when two models are compared.
         cached: tuple[dict[str, Any], DocumentRanker] | None = self.__dict__.get("_cached_ranker")

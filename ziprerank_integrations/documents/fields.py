@@ -17,11 +17,13 @@ class ImageField(NamedTuple):
         value: Its value; None if it is not set.
         required: Whether the value can only be an image: then a path needs no suffix, and bytes that are not
             an image are an error.
+        must_exist: Whether a file that does not exist is an error; else the search continues.
     """
 
     name: str
     value: Any
     required: bool = True
+    must_exist: bool = True
 
 
 @dataclass(frozen=True)

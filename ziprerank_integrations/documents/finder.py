@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,12 @@ from PIL import Image
 from ziprerank_integrations.checks import choice, flag
 from ziprerank_integrations.documents.document_page import DocumentPage
 from ziprerank_integrations.documents.fields import DocumentFields, ImageField
-from ziprerank_integrations.documents.page_numbers import PageNumbers
+from ziprerank_integrations.documents.page_numbers import PageNumber, PageNumbers, UnclearPageError
 from ziprerank_integrations.errors import MissingDependencyError, PageError
 from ziprerank_integrations.pages.decode import is_image
-from ziprerank_integrations.pages.files import inside
-from ziprerank_integrations.pages.origins import Origin, PdfPage, from_base64, from_data_uri
-from ziprerank_integrations.pages.page import Page
+from ziprerank_integrations.pages.files import inside, local_path
+from ziprerank_integrations.pages.origins import Origin, PdfPage, Text, from_base64, from_data_uri
+from ziprerank_integrations.pages.page import Page, image_page
 from ziprerank_integrations.pages.pdf import PdfFile, is_pdf, pdf_file
 
 TextFallback = Literal["render", "error"]
@@ -29,6 +30,10 @@ _IMAGE_SUFFIXES = frozenset(
     ".ppm .pgm .pbm .pnm .ico .tga .qoi".split()
 )
 _LONGEST_PATH = 4096
+_LOADER = "image_loader"
+_CONTENT = "the content"
+_URL = "is a URL"
+_OTHER_FILE = "names neither an image nor a PDF"
 
 
 class PageFinder:
@@ -61,6 +66,10 @@ class PageFinder:
         self._text_fallback = text_fallback
         self._numbers = PageNumbers()
         self._files: dict[str, PdfFile] = {}
+        self.text_reasons: Counter[str] = Counter()
+        """Why documents that name a file or a page are ranked by their text, and how many."""
+        self.expected_image = False
+        """Whether one of these names an image, a PDF or a page."""
 
     @staticmethod
     def check(*, image_loader: Any, root_path: Any, allow_urls: Any, text_fallback: Any) -> None:
@@ -97,18 +106,22 @@ class PageFinder:
             origin = self._search(document, fields, attempts)
         except PageError as error:
             raise type(error)(name, error.reason, _summary(attempts)) from error
+        if isinstance(origin, Text):
+            self._note_text(fields, attempts)
+        if isinstance(origin, PdfPage):
+            attempts += [f"{number.name} counts from 0, see page_base" for number in _from_zero(fields)]
         label = name if origin.label == _text_label(fields) else f"{name} ({origin.label})"
         return DocumentPage(origin, label, _summary(attempts))
 
     def _search(self, document: Any, fields: DocumentFields, attempts: list[str]) -> Origin:
         if self._loader is not None:
-            attempts.append("image_loader")
+            attempts.append(_LOADER)
             origin = self._loaded(self._loader, document)
             if origin is not None:
                 return origin
-            attempts[-1] = "image_loader returned None"
+            attempts[-1] = f"{_LOADER} returned None"
         images_first = sorted(fields.paths, key=lambda field: path_kind(field) != "image")
-        text = [ImageField("the content", fields.text if fields.text.strip() else None)]
+        text = [ImageField(_CONTENT, fields.text if fields.text.strip() else None)]
         # A step returns the origin, or why the field has no image.
         steps: list[tuple[Callable[[ImageField, DocumentFields], Origin | str], list[ImageField]]] = [
             (self._in_memory, list(fields.images)),
@@ -119,6 +132,8 @@ class PageFinder:
         ]
         for step, candidates in steps:
             for field in candidates:
+                if step == self._at_path and isinstance(field.value, str):
+                    field = field._replace(value=local_path(field.value))
                 if field.value is None or (isinstance(field.value, (str, bytes)) and not field.value):
                     continue
                 attempts.append(
@@ -135,8 +150,11 @@ class PageFinder:
             loaded = loader(document)
             if loaded is None:
                 return None
-            page = loaded if isinstance(loaded, Page) else Page.from_image(loaded, root_path=self._root)
-            return page.origin
+            if isinstance(loaded, Page):
+                return loaded.origin
+            if isinstance(loaded, str):  # may be taken from the metadata, so fsspec must not open it
+                return image_page(local_path(loaded), root_path=self._root).origin
+            return Page.from_image(loaded, root_path=self._root).origin
         except PageError:
             raise
         except Exception as error:  # the user's own code
@@ -170,8 +188,10 @@ class PageFinder:
         file_type = path_kind(field)
         if file_type is None:
             is_url = isinstance(field.value, str) and "://" in field.value
-            return "is a URL" if is_url else "names neither an image nor a PDF"
+            return _URL if is_url else _OTHER_FILE
         path = os.fspath(field.value)
+        if not field.must_exist and not os.path.isfile(inside(path, self._root)):
+            return "is not a file"
         if file_type == "pdf":
             if path not in self._files:
                 self._files[path] = pdf_file(path, root_path=self._root)
@@ -182,13 +202,15 @@ class PageFinder:
         return Page.from_image(Path(path)).origin
 
     def _pdf_page(self, file: PdfFile, fields: DocumentFields) -> Origin | str:
-        has_number = any(number.value is not None and number.value != "" for number in fields.numbers)
+        has_number = any(number.is_set for number in fields.numbers)
         if file.path is not None and not os.path.isfile(file.path):
             if has_number:
                 raise PageError("", f"there is no file {file.path!r}")
             return "has no page number, and there is no such file"
         try:
             number = self._numbers.find(file, fields.numbers)
+        except UnclearPageError as error:
+            return f"has a page number that is not clear: {error.reason}"
         except (PageError, MissingDependencyError) as error:
             if has_number:
                 raise
@@ -211,6 +233,18 @@ class PageFinder:
             return "is not a URL"
         return Page.from_url(url, allow_urls=self._allow_urls).origin
 
+    def _note_text(self, fields: DocumentFields, attempts: list[str]) -> None:
+        """Count a document that names a file or a page and is ranked by its text."""
+        numbers = [number.name for number in fields.numbers if number.is_set]
+        reasons = [text for text in attempts if not text.startswith((_CONTENT, _LOADER))]
+        # A word file or a web page has no page image.
+        likely = [text for text in reasons if not text.endswith((_OTHER_FILE, *([] if numbers else [_URL])))]
+        if not reasons and numbers:
+            likely = [f"{numbers[0]} is set, and no file is named"]
+        if likely or reasons:
+            self.text_reasons[(likely or reasons)[0]] += 1
+        self.expected_image = self.expected_image or bool(likely)
+
     def _as_text(self, field: ImageField, fields: DocumentFields) -> Origin | str:
         if self._text_fallback == "error":
             raise PageError(
@@ -219,12 +253,16 @@ class PageFinder:
         return Page.from_text(fields.text, name=_text_label(fields)).origin
 
 
+def _from_zero(fields: DocumentFields) -> list[PageNumber]:
+    return [number for number in fields.numbers if number.counting == "from 0" and number.is_set]
+
+
 def path_kind(field: ImageField) -> str | None:
     """Return whether a path is of an ``image`` or a ``pdf``, by its suffix; None if it is neither."""
     value = field.value
     if not isinstance(value, (str, os.PathLike)):
         return None
-    path = os.fspath(value)
+    path = local_path(value) if isinstance(value, str) else os.fspath(value)
     if (
         not isinstance(path, str)
         or "://" in path

@@ -15,7 +15,7 @@ from ziprerank_integrations.connect import check, check_names, connect, differin
 from ziprerank_integrations.documents.document_page import DocumentPage
 from ziprerank_integrations.documents.fields import DocumentFields
 from ziprerank_integrations.documents.finder import PageFinder, TextFallback
-from ziprerank_integrations.errors import EngineError, PageError
+from ziprerank_integrations.errors import EngineError, PageError, one_line
 from ziprerank_integrations.options import CallOptions, EngineOptions, OnError, check_query, check_top_n
 from ziprerank_integrations.pages import pdf
 from ziprerank_integrations.pages.urls import short
@@ -212,10 +212,34 @@ class DocumentRanker:
         call = _Call(self._on_error, self._top_n if top_n is None else top_n, self._threshold)
         for index, document in enumerate(documents):
             try:
-                call.add(index, finder.find(document, fields(document)))
+                call.add(index, finder.find(document, _read(fields, document, index)))
             except PageError as error:
                 call.fail(index, error)
+        _log_texts(finder, len(documents))
         return call
+
+
+def _read(fields: Callable[[Document], DocumentFields], document: Document, index: int) -> DocumentFields:
+    try:
+        return fields(document)
+    except Exception as error:  # the framework's own objects, with the values of any store
+        reason = f"its fields cannot be read: {type(error).__name__}: {error}"
+        raise PageError(f"document at index {index}", reason) from error
+
+
+def _log_texts(finder: PageFinder, count: int) -> None:
+    """Log once per call how many documents that name a file or a page are ranked by their text, and why."""
+    reasons = finder.text_reasons.most_common()
+    if not reasons:
+        return
+    shown = "; ".join(f"{one_line(reason)}" + (f" ({n}x)" if n > 1 else "") for reason, n in reasons[:3])
+    _logger.log(
+        logging.WARNING if finder.expected_image else logging.INFO,
+        "%d of %d documents are ranked by their text: %s",
+        sum(finder.text_reasons.values()),
+        count,
+        shown + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""),
+    )
 
 
 class _Call:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
 
 from ziprerank_integrations.errors import require
 
@@ -76,8 +77,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
     elif not causal:
         out = F.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
     elif short(length, total):
-        # Few queries after a long prefix: a mask of L x S is smaller than the square.
-        mask = torch.ones(length, total, dtype=torch.bool, device=q.device).tril(total - length)
+        # Few queries after a long prefix: a mask of L x S is smaller than the square. In 16 bits on CUDA none
+        # is made, and flash attention runs, which is not planned for each length as cuDNN's is.
+        mask: Any = torch.ones(length, total, dtype=torch.bool, device=q.device).tril(total - length)
+        if q.is_cuda and q.dtype != torch.float32 and capability(q.device) >= 8:
+            mask = causal_lower_right(length, total)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
     else:
         # torch aligns is_causal top-left. Zero queries for the prefix make the matrix square; a mask of L x S
@@ -108,7 +112,7 @@ def _one_query(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     groups = key.shape[2]
     step = max(1, _FLOATS // (key.shape[1] * groups * width))
     outputs = []
-    for q, k, v in zip(*(x.split(step) for x in (query, key, value)), strict=True):
+    for q, k, v in zip(*(torch.split(x, step) for x in (query, key, value)), strict=True):
         q = q.reshape(len(q), groups, heads // groups, width).float() * width**-0.5
         scores = q @ k.permute(0, 2, 3, 1).float()
         outputs.append((scores.softmax(-1) @ v.transpose(1, 2).float()).to(v.dtype))

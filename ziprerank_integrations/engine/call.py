@@ -171,9 +171,10 @@ class Call:
     def _compute_keys(self) -> None:
         """Compute the cache keys, which reads the files: a missing file is found before anything runs."""
         begin = time.perf_counter()
-        keys = cache_keys(
-            self._pages, self._sizes, self._scorer.state, stop_on_error=self._options.on_error == "raise"
-        )
+        with self._runner.encoder.in_workers():
+            keys = cache_keys(
+                self._pages, self._sizes, self._scorer.state, stop_on_error=self._options.on_error == "raise"
+            )
         for index, key in enumerate(keys):
             if isinstance(key, PageError):
                 self._fail({index: key})

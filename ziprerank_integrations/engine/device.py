@@ -5,18 +5,21 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from ziprerank_integrations import fork
+from ziprerank_integrations import cancellation, fork
 from ziprerank_integrations.errors import EngineError
 
 T = TypeVar("T")
 
+_POLL = 0.05  # seconds between two checks of a call that waits
 _THREAD = threading.local()
 
 
@@ -75,20 +78,34 @@ class DeviceLock:
 
         Raises:
             EngineError: If the device's memory is not enough.
+            CallCancelledError: If the call is cancelled before the work starts.
         """
         begin = time.perf_counter()
-        with self._lock:
+        with self._turn():
             timer.add("wait", time.perf_counter() - begin)
             if self._thread is not None:
-                return self._thread.submit(self._run_with_events, work, stage, timer).result()
+                run = copy_context().run
+                return self._thread.submit(run, self._run_with_events, work, stage, timer).result()
             begin = time.perf_counter()
             try:
                 return self._run(work)
             finally:
                 timer.add(stage, time.perf_counter() - begin)
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for the device, or until the call is cancelled."""
+        cancellation.check()
+        while not self._lock.acquire(timeout=_POLL if cancellation.can_be_cancelled() else -1):
+            cancellation.check()
+        try:
+            cancellation.check()
+            yield
+        finally:
+            self._lock.release()
+
     def _run_with_events(self, work: Callable[[int], T], stage: str, timer: StageTimer) -> T:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         with torch.cuda.device(self._device):
             start.record()
             result = self._run(work)

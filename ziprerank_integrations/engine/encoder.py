@@ -7,12 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from ziprerank_integrations import cancellation
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer, upload
 from ziprerank_integrations.engine.features import PageFeatures
@@ -29,7 +30,7 @@ from ziprerank_integrations.types import Page
 # On CUDA about 5 pages of A4: enough to fill the device, and few enough that it computes while the next pages
 # are rendered.
 _PATCHES_PER_BATCH = {"cpu": 8_192, "cuda": 16_384}
-_THREADS = 8  # that decode and hash pages
+_THREADS = 16  # that decode and hash pages
 
 
 def batch_size(device: str, patches: int, share: int = 1) -> int:
@@ -56,6 +57,7 @@ def cache_keys(
     """
 
     def key(page: Page) -> str | PageError:
+        cancellation.check()
         try:
             return cache_key(page, sizes, state)
         except PageError as error:
@@ -117,18 +119,20 @@ class PageEncoder:
         threads = max(_threads(), 0 if self._pdf_workers is None else self._pdf_workers.count)
         return Prefetcher(partial(self.load, sizes, state), threads)
 
+    def in_workers(self) -> AbstractContextManager[None]:
+        """Read PDFs in this encoder's processes; without any, in those of the caller, such as a server's."""
+        return pdf.in_workers(self._pdf_workers) if self._pdf_workers is not None else nullcontext()
+
     def load(self, sizes: Sizes, state: str, key: str, page: Page) -> Tensor:
         """Render or decode a page: (H, W, 3) uint8, on the CPU.
 
         Raises:
             PageError: If the page cannot be read, or its file changed since ``key`` was computed.
         """
-        # Without workers of its own, it uses those of the caller, such as a server's.
-        workers = pdf.in_workers(self._pdf_workers) if self._pdf_workers is not None else nullcontext()
-        with workers:
+        with self.in_workers():
             image = pixels(page, sizes, self._max_image_pixels)
-        if page.origin.path is not None and cache_key(page, sizes, state) != key:
-            raise PageError(page.source, "the file changed while it was read")
+            if page.origin.path is not None and cache_key(page, sizes, state) != key:
+                raise PageError(page.source, "the file changed while it was read")
         return image.pin_memory() if self._checkpoint.device.type == "cuda" else image
 
     def encode(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from torch import Tensor
 
+from ziprerank_integrations import cancellation
 from ziprerank_integrations.types import Page
+
+_POLL = 0.05  # seconds between two checks of a call that waits
 
 
 class Prefetcher:
@@ -43,8 +46,12 @@ class Prefetcher:
 
         Raises:
             PageError: If the page cannot be read.
+            CallCancelledError: If the call is cancelled meanwhile.
         """
-        return self._futures.pop(key).result()
+        future = self._futures.pop(key)
+        while cancellation.can_be_cancelled() and not wait([future], timeout=_POLL).done:
+            cancellation.check()
+        return future.result()
 
     def discard(self, key: str) -> None:
         """Remove a page that is not needed."""

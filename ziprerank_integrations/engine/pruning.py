@@ -75,7 +75,7 @@ def select_tokens(text: Tensor, visual: Sequence[Tensor], keep_ratio: float) -> 
         By page, the indices that stay, in reading order. Of equal tokens the earlier one stays.
     """
     lengths = [len(page) for page in visual]
-    values = similarity(text, torch.cat(list(visual))).split(lengths)
+    values = torch.split(similarity(text, torch.cat(list(visual))), lengths)
     # One sort for all pages. The padding is below every similarity, so that it comes last.
     ranked = pad_sequence(list(values), batch_first=True, padding_value=-2.0)
     order = ranked.sort(descending=True, stable=True).indices

@@ -76,7 +76,7 @@ def build(
     # One copy to the device, and none back: indices of kept tokens are computed there, and stay there.
     total = sum(map(len, visual))
     packed = upload(torch.cat([*times, *visual, *grid]), text.device)
-    base, where, columns = packed.split([length, total, total])
+    base, where, columns = torch.split(packed, [length, total, total])
     if kept is None:
         index = torch.cat([torch.arange(len(part), device=text.device) for part in visual])
     else:

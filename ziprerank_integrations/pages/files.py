@@ -8,6 +8,8 @@ import hashlib
 import os
 import stat
 from typing import BinaryIO, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from ziprerank_integrations.errors import PageAccessError, PageError
 
@@ -94,6 +96,17 @@ def _digest(file_state: tuple[str, int, int, int, int]) -> str:
 
 def _unreadable(path: str, error: OSError) -> PageError:
     return PageError(path, f"cannot be read: {error.strerror or error}")
+
+
+def local_path(value: str) -> str:
+    """Return the path that a ``file:`` URI of this machine names; other texts unchanged."""
+    if value[:5].lower() != "file:":
+        return value
+    try:
+        parts = urlsplit(value)
+        return url2pathname(parts.path) if parts.netloc in ("", "localhost") else value
+    except ValueError:
+        return value
 
 
 def inside(path: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> str:

@@ -1,28 +1,32 @@
 """PDF files: their page count, page labels, and pages rendered at an exact size.
 
 PyMuPDF is used where it is installed, else pypdfium2. Neither is thread-safe: one process-wide lock
-guards both.
+guards both. Page labels are read with pypdf, without the lock.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ziprerank_integrations import fork
 from ziprerank_integrations.errors import MissingDependencyError, PageError, ZipRerankError, import_problem
 from ziprerank_integrations.pages.files import digest, inside, state
+from ziprerank_integrations.pages.page_labels import LabelCache, PageLabels
+from ziprerank_integrations.pages.page_labels import read as read_labels
 from ziprerank_integrations.pages.page_selection import TooManyPagesError, select
 from ziprerank_integrations.pages.sizes import SizeRule, rendered_size
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ziprerank_integrations.pages.pdf_checked import CheckedPdf, Library
     from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 
     Pathish = str | os.PathLike[str]
@@ -38,26 +42,33 @@ _HEADER_BYTES = 1024  # readers accept a PDF whose header is anywhere in these
 
 
 class OpenPdf(Protocol):
-    """An open PDF, as both libraries implement it. Only used while the lock is held."""
+    """An open PDF, in this process or in a worker. Only used while the lock or the worker is held."""
 
     @property
     def page_count(self) -> int: ...
-    def labels(self) -> list[str]: ...
     def size(self, index: int) -> tuple[float, float]: ...
     def render(self, index: int, width: int, height: int) -> Image.Image: ...
     def close(self) -> None: ...
 
 
+_LIBRARIES = {"pymupdf": "pymupdf", "pypdfium2": "pdfium"}
+"""The modules that render PDF pages, the preferred one first, and their names."""
+
+
 def renderer() -> str:
     """Return the name of the library that renders PDF pages: ``pymupdf`` or ``pdfium``.
 
-    A library that is installed and cannot be imported is skipped.
+    A library that is installed and cannot be imported is skipped. With worker processes (`in_workers`) the
+    name is theirs, and no library is imported in this process.
 
     Raises:
         MissingDependencyError: If neither can be imported.
     """
+    workers = _WORKERS.get()
+    if workers is not None:
+        return workers.renderer()
     problems = {}
-    for module, name in (("pymupdf", "pymupdf"), ("pypdfium2", "pdfium")):
+    for module, name in _LIBRARIES.items():
         problem = import_problem(module)
         if problem is None:
             return name
@@ -69,14 +80,14 @@ def renderer() -> str:
     )
 
 
-def _opener() -> Callable[[str, str | None, bytes | None], OpenPdf]:
-    if renderer() == "pymupdf":
+def _library(name: str, *file: Any) -> Library:
+    if name == "pymupdf":
         from ziprerank_integrations.pages.pdf_pymupdf import PyMuPdfFile
 
-        return PyMuPdfFile
+        return PyMuPdfFile(*file)
     from ziprerank_integrations.pages.pdf_pdfium import PdfiumFile
 
-    return PdfiumFile
+    return PdfiumFile(*file)
 
 
 def preload() -> None:
@@ -85,7 +96,7 @@ def preload() -> None:
     Loading its binary holds the interpreter lock for tens of milliseconds: better before an event loop runs.
     """
     with suppress(MissingDependencyError):
-        _opener()
+        renderer()
 
 
 class PdfFile:
@@ -95,13 +106,28 @@ class PdfFile:
         label: The file's name in errors.
         path: Its path, or None if ``data`` is set.
         data: Its bytes, or None if ``path`` is set.
+        password: Its password, if it is encrypted. It is not pickled.
     """
 
-    def __init__(self, label: str, path: str | None = None, data: bytes | None = None) -> None:
+    def __init__(
+        self, label: str, path: str | None = None, data: bytes | None = None, password: str | None = None
+    ) -> None:
         self.label = label
         self.path = path
         self.data = data
+        self.password = password
+        # A file opened with a password is not shared with those who have none.
+        self.access = "" if password is None else secrets.token_hex(8)
         self._digest: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "password": None, "access": ""}
+
+    def __copy__(self) -> PdfFile:
+        return self
+
+    def __deepcopy__(self, memo: object) -> PdfFile:
+        return self  # it does not change
 
     def __len__(self) -> int:
         with self._document() as document:
@@ -113,16 +139,42 @@ class PdfFile:
         Raises:
             PageError: If it cannot be read.
         """
+        return f"{renderer()}:{digest(self.path) if self.path is not None else self.content_id()}"
+
+    def content_id(self) -> str:
+        """Return an id of the content: a digest of bytes; of a file, its path, time and size.
+
+        Raises:
+            PageError: If there is no such file.
+        """
         if self.path is not None:
-            return f"{renderer()}:{digest(self.path)}"
+            return repr(state(self.path))
         if self._digest is None:
             self._digest = hashlib.sha256(self.data if self.data is not None else b"").hexdigest()
-        return f"{renderer()}:{self._digest}"
+        return self._digest
 
-    def labels(self) -> list[str]:
-        """Return each page's label from the file's own label table, its number where it has none."""
-        with self._document() as document:
-            return document.labels()
+    def labels(self) -> PageLabels:
+        """Return the pages' labels, read once per file; see `page_labels.read`.
+
+        Raises:
+            PageError: If the file or its label table cannot be read.
+            MissingDependencyError: If pypdf is not installed.
+        """
+        key = (self.content_id(), self.access)
+        labels = _LABELS.get(key)
+        if labels is None:
+            workers = _WORKERS.get()
+            if workers is not None:
+                with workers.document(self, self.label) as remote:
+                    read = remote.labels()
+            else:
+                # Without the lock: pypdf is written in Python, and a long table takes seconds.
+                with self._document() as document:
+                    count = document.page_count
+                read = read_labels(self.label, self.path, self.data, self.password, count)
+            labels = PageLabels(read)
+            _LABELS.add(key, labels)
+        return labels
 
     def numbers(self, pages: str | None, most: int | None = None) -> Sequence[int]:
         """Return the numbers of the pages of a selection, from 1.
@@ -180,14 +232,23 @@ class PdfFile:
             except Exception as error:  # the libraries raise many kinds of errors for broken files
                 raise PageError(label, f"is broken: {error or type(error).__name__}") from error
 
-    def open(self) -> OpenPdf:
-        """Open the file with the installed library. Use the other methods instead; they hold the lock.
+    def open(self) -> CheckedPdf:
+        """Open the file with the installed libraries. Use the other methods instead; they hold the lock.
 
         Raises:
             PageError: If it is not a readable PDF, or is encrypted.
             MissingDependencyError: If no PDF library is installed.
         """
-        return _opener()(self.label, self.path, self.data)
+        from ziprerank_integrations.pages.pdf_checked import CheckedPdf
+
+        first = renderer()
+        other, module = ("pdfium", "pypdfium2") if first == "pymupdf" else ("pymupdf", "pymupdf")
+
+        def open_other() -> Library | None:
+            return None if import_problem(module) is not None else _library(other, *file)
+
+        file = (self.label, self.path, self.data, self.password)
+        return CheckedPdf(self.label, _library(first, *file), open_other)
 
 
 @contextmanager
@@ -222,7 +283,7 @@ class _Pool:
 
     def get(self, file: PdfFile) -> OpenPdf:
         # A file that was replaced is another file: the key has its time and size.
-        key: object = state(file.path) if file.path is not None else id(file.data)
+        key: object = (state(file.path) if file.path is not None else id(file.data), file.access)
         if key in self.documents:
             self.documents.move_to_end(key)
             return self.documents[key][0]
@@ -238,6 +299,7 @@ class _Pool:
 
 
 _POOL = _Pool()
+_LABELS = LabelCache()
 
 
 @contextmanager
@@ -265,22 +327,33 @@ def session() -> Iterator[None]:
                 _LOCK.release()
 
 
-def pdf_file(pdf: Pathish | bytes, *, name: str | None = None, root_path: Pathish | None = None) -> PdfFile:
+def pdf_file(
+    pdf: Pathish | bytes,
+    *,
+    name: str | None = None,
+    root_path: Pathish | None = None,
+    password: str | None = None,
+) -> PdfFile:
     """Return a `PdfFile` for a path or for bytes, without opening it.
 
     Args:
         pdf: A path, or the file's bytes.
         name: The file's name in errors; by default its file name.
         root_path: A folder that a path must be in; None allows every path.
+        password: Its password, if it is encrypted.
 
     Raises:
         PageAccessError: If the path is outside ``root_path``.
+        TypeError: If the password is not a string.
     """
+    if password is not None and not isinstance(password, str):
+        raise TypeError(f"a password is a string, not {type(password).__name__}")
     if isinstance(pdf, (bytes, bytearray, memoryview)):
         data = bytes(pdf)
-        return PdfFile(name if name is not None else f"PDF ({len(data):,} bytes)", data=data)
+        label = name if name is not None else f"PDF ({len(data):,} bytes)"
+        return PdfFile(label, data=data, password=password)
     path = inside(pdf, root_path)
-    return PdfFile(name if name is not None else os.path.basename(path), path=path)
+    return PdfFile(name if name is not None else os.path.basename(path), path=path, password=password)
 
 
 def is_pdf(data: bytes) -> bool:

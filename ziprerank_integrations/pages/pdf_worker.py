@@ -13,8 +13,9 @@ import sys
 from collections import OrderedDict
 from typing import Any, BinaryIO
 
-from ziprerank_integrations.errors import PageError
-from ziprerank_integrations.pages.pdf import KEEP_OPEN, OpenPdf, PdfFile, preload
+from ziprerank_integrations.errors import MissingDependencyError, PageError
+from ziprerank_integrations.pages import page_labels
+from ziprerank_integrations.pages.pdf import KEEP_OPEN, OpenPdf, PdfFile, renderer
 
 _LINE = 2**20
 
@@ -23,9 +24,12 @@ def main() -> None:
     """Serve requests until the standard input ends."""
     requests, responses = _channels()
     _limit_memory(int(sys.argv[1]))
-    preload()
-    files: OrderedDict[str, OpenPdf] = OrderedDict()
-    responses.write(b"ready\n")
+    try:
+        library = renderer()
+    except MissingDependencyError:
+        library = ""
+    files: OrderedDict[str, tuple[PdfFile, OpenPdf]] = OrderedDict()
+    responses.write(f"ready {library}\n".encode())
     responses.flush()
     while line := requests.readline(_LINE):
         _end_after(2 * float(sys.argv[2]))
@@ -37,6 +41,8 @@ def main() -> None:
             response = {"result": result}
         except PageError as error:
             response = {"error": error.reason}
+        except MissingDependencyError as error:
+            response = {"error": str(error)}
         except MemoryError:
             response = {"error": "needs more memory than a PDF may take"}
         except Exception as error:  # the libraries raise many kinds of errors for broken files
@@ -47,24 +53,28 @@ def main() -> None:
         _end_after(0)
 
 
-def _respond(files: OrderedDict[str, OpenPdf], request: dict[str, Any], data: bytes) -> tuple[Any, bytes]:
+def _respond(
+    files: OrderedDict[str, tuple[PdfFile, OpenPdf]], request: dict[str, Any], data: bytes
+) -> tuple[Any, bytes]:
     key, name = request["key"], request["name"]
     if name == "open":
         path = request["path"]
-        files[key] = PdfFile("", path=path, data=None if path is not None else data).open()
+        file = PdfFile("", path, None if path is not None else data, request["password"])
+        files[key] = (file, file.open())
         closed = []
         while len(files) > KEEP_OPEN:
-            oldest, file = files.popitem(last=False)
-            file.close()
+            oldest, (_, document) = files.popitem(last=False)
+            document.close()
             closed.append(oldest)
-        return {"page_count": files[key].page_count, "closed": closed}, b""
-    file = files[key]
+        return {"page_count": files[key][1].page_count, "closed": closed}, b""
+    file, document = files[key]
     files.move_to_end(key)
     if name == "labels":
-        return None, json.dumps(file.labels()).encode()
+        labels = page_labels.read("", file.path, file.data, file.password, document.page_count)
+        return None, json.dumps(labels, ensure_ascii=False).encode("utf-8", "surrogatepass")
     if name == "size":
-        return file.size(*request["arguments"]), b""
-    image = file.render(*request["arguments"])
+        return document.size(*request["arguments"]), b""
+    image = document.render(*request["arguments"])
     return image.size, image.tobytes()
 
 

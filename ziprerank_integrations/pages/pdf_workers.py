@@ -19,12 +19,11 @@ from typing import Any
 from PIL import Image
 
 from ziprerank_integrations import fork
-from ziprerank_integrations.errors import EngineError, PageError
-from ziprerank_integrations.pages.files import state
+from ziprerank_integrations.errors import EngineError, MissingDependencyError, PageError
 from ziprerank_integrations.pages.pdf import PdfFile
 
 _LINE = 2**20
-_LABEL_BYTES = 2**24
+_LABEL_BYTES = 2**25
 _START_SECONDS = 60.0
 
 
@@ -40,6 +39,7 @@ class PdfWorkers:
     def __init__(self, count: int, *, seconds: float = 20.0, memory: int = 2 * 2**30) -> None:
         self.count = count
         self._settings = (seconds, memory)
+        self._renderer: str | None = None
         self._reset()
         fork.on_fork(self._after_fork)
 
@@ -64,14 +64,34 @@ class PdfWorkers:
         Raises:
             PageError: If it is not a readable PDF, is encrypted, or takes more time or memory than allowed.
         """
-        key = file.fingerprint() if file.path is None else repr(state(file.path))
+        key = f"{file.content_id()} {file.access}"
+        with self._worker(key) as worker:
+            yield WorkerDocument(worker, file, key, label)
+
+    def renderer(self) -> str:
+        """Return the name of the library with which the processes render pages; see `pdf.renderer`.
+
+        Raises:
+            MissingDependencyError: If none is installed.
+        """
+        if self._renderer is None:
+            with self._worker("") as worker:
+                self._renderer = worker.renderer()
+        if not self._renderer:
+            raise MissingDependencyError(
+                "reading PDF files needs pymupdf or pypdfium2: pip install 'ziprerank-integrations[pdf]'"
+            )
+        return self._renderer
+
+    @contextmanager
+    def _worker(self, key: str) -> Iterator[_Worker]:
+        """Wait for an idle process, preferably one that has a file open, else one that runs."""
         with self._changed:
             self._changed.wait_for(lambda: self._idle)
-            # Preferably a process that has the file open, else one that runs.
             best = max(self._idle, key=lambda worker: (key in worker.open_files, worker.running))
             self._idle.remove(best)
         try:
-            yield WorkerDocument(best, file, key, label)
+            yield best
         finally:
             with self._changed:
                 self._idle.append(best)
@@ -99,7 +119,7 @@ class WorkerDocument:
         self._label = file.label
         if key not in worker.open_files:
             data = b"" if file.path is not None or file.data is None else file.data
-            result, _ = self._call("open", data=data, path=file.path)
+            result, _ = self._call("open", data=data, path=file.path, password=file.password)
             for closed in result["closed"]:
                 worker.open_files.pop(closed, None)
             worker.open_files[key] = int(result["page_count"])
@@ -109,7 +129,7 @@ class WorkerDocument:
     def labels(self) -> list[str]:
         """Return each page's label."""
         _, data = self._call("labels", most=_LABEL_BYTES)
-        return [str(label) for label in json.loads(data)]
+        return [str(label) for label in json.loads(data.decode("utf-8", "surrogatepass"))]
 
     def size(self, index: int) -> tuple[float, float]:
         """Return the width and height in points, rotation applied."""
@@ -125,9 +145,9 @@ class WorkerDocument:
         """Do nothing: the process closes the files that were used least recently."""
 
     def _call(
-        self, name: str, *arguments: int, data: bytes = b"", path: str | None = None, most: int = 0
+        self, name: str, *arguments: int, data: bytes = b"", most: int = 0, **fields: str | None
     ) -> tuple[Any, bytes]:
-        request = {"key": self._key, "name": name, "arguments": arguments, "path": path, "bytes": len(data)}
+        request = {"key": self._key, "name": name, "arguments": arguments, "bytes": len(data), **fields}
         try:
             return self._worker.call(request, data, most)
         except _WorkerError as error:
@@ -152,6 +172,13 @@ class _Worker:
         self._seconds = seconds
         self._memory = memory
         self._process: subprocess.Popen[bytes] | None = None
+        self._renderer = ""
+
+    def renderer(self) -> str:
+        """Return the name of the library that the process renders with; it is started if it does not run."""
+        if not self.running:
+            self._start()
+        return self._renderer
 
     @property
     def running(self) -> bool:
@@ -232,8 +259,10 @@ class _Worker:
         assert process.stdout is not None
         # Starting takes no part of a request's time.
         with self._limit(process, _START_SECONDS):
-            if process.stdout.readline(_LINE) != b"ready\n":
+            ready, _, library = process.stdout.readline(_LINE).decode("ascii", "replace").partition(" ")
+            if ready != "ready":
                 raise EngineError("the process that reads PDFs cannot be started: it ended")
+            self._renderer = library.strip()
         return process
 
     def kill(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ziprerank_integrations.errors import require
 
-for _module in ("fastapi", "python_multipart", "prometheus_client"):
+for _module in ("fastapi", "msgspec", "python_multipart", "prometheus_client"):
     require(_module, "server", purpose="the server")
 
 from ziprerank_integrations.server.app import create_app

@@ -47,8 +47,10 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
         version=ziprerank_integrations.__version__,
         summary="Ranks page images listwise, in one forward pass for up to 20 pages.",
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
+    app.state.service = service
     for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
         app.add_api_route(
             path,
@@ -98,7 +100,24 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
 
     if settings.api_key is not None:
         app.add_middleware(_ApiKey, key=settings.api_key)
+    app.add_middleware(_TrailingSlash)
     return app
+
+
+class _TrailingSlash:
+    """Middleware that removes slashes at the end of a path: some clients append one.
+
+    Args:
+        app: The app behind it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
+        await self._app(scope, receive, send)
 
 
 class _ApiKey:

@@ -1,20 +1,21 @@
-"""The body of a request: read within its limits, parsed as JSON or as a form."""
+"""The body of a request: read within its limits, parsed as a form."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+import sys
+from collections.abc import AsyncGenerator, Mapping
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
-from starlette.types import Message
 
 from ziprerank_integrations.server.api_error import ApiError
 from ziprerank_integrations.server.queue import Slot
+
+_CHUNK = 2**20
 
 
 async def read(request: Request, slot: Slot, limit: int, timeout: float) -> bytes:
@@ -70,24 +71,13 @@ def check_content_type(request: Request, content_type: str) -> None:
         raise ApiError(415, "unsupported_media_type", f"the content type must be {content_type}")
 
 
-def parse_json(body: bytes) -> Any:
-    """Parse JSON. Blocking.
-
-    Raises:
-        ApiError: If the body is not valid JSON.
-    """
-    try:
-        return json.loads(body.decode("utf-8"), parse_constant=_reject_constant)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, "invalid_json", f"the body is not JSON: {str(error)[:200]}") from error
-
-
-def _reject_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+class _Form(MultiPartParser):
+    # Never in a file: the body is in memory already, within its limit, and the disk may be full.
+    spool_max_size = max_file_size = sys.maxsize
 
 
 async def parse_form(request: Request, body: bytes) -> tuple[Mapping[str, str], Mapping[str, bytes]]:
-    """Parse a multipart form.
+    """Parse a multipart form, in memory.
 
     Returns:
         The fields, and the contents of the files.
@@ -95,24 +85,27 @@ async def parse_form(request: Request, body: bytes) -> tuple[Mapping[str, str], 
     Raises:
         ApiError: If the body is not a form, or a field occurs twice.
     """
-    message: Message = {"type": "http.request", "body": body, "more_body": False}
 
-    async def receive() -> Message:
-        return message
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(body), _CHUNK):
+            yield body[start : start + _CHUNK]
+            await asyncio.sleep(0)  # other requests are answered meanwhile
 
     try:
-        async with Request(request.scope, receive).form(max_files=1, max_fields=16) as form:
-            fields: dict[str, str] = {}
-            files: dict[str, bytes] = {}
-            for name, value in form.multi_items():
-                if name in fields or name in files:
-                    raise ApiError(422, "invalid_request", f"the field {name!r} occurs twice")
-                if isinstance(value, UploadFile):
-                    files[name] = await value.read()
-                else:
-                    fields[name] = value
-            return fields, files
-    except HTTPException as error:
-        raise ApiError(400, "invalid_form", f"the body is not a form: {error.detail}") from error
+        form = await _Form(request.headers, chunks(), max_files=1, max_fields=16).parse()
+    except MultiPartException as error:
+        raise ApiError(400, "invalid_form", f"the body is not a form: {error.message}") from error
     except (LookupError, ValueError, AssertionError) as error:  # no boundary in the header, malformed text
         raise ApiError(400, "invalid_form", "the body is not a form") from error
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(form.close)
+        fields: dict[str, str] = {}
+        files: dict[str, bytes] = {}
+        for name, value in form.multi_items():
+            if name in fields or name in files:
+                raise ApiError(422, "invalid_request", f"the field {name!r} occurs twice")
+            if isinstance(value, UploadFile):
+                files[name] = await value.read()
+            else:
+                fields[name] = value
+        return fields, files

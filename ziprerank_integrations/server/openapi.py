@@ -1,75 +1,48 @@
-"""The OpenAPI schemas of request bodies and responses."""
+"""The OpenAPI schemas of request bodies, from the model they are decoded by, and of responses."""
 
 from __future__ import annotations
 
 from typing import Any
 
-_TOP_N = {
-    "type": "integer",
-    "minimum": 0,
-    "description": "How many results; left out or 0 returns all.",
-}
-_KEEP_RATIO = {
-    "type": "number",
-    "exclusiveMinimum": 0,
-    "maximum": 1,
-    "description": "Share of each page's visual tokens that the language model sees.",
-}
-_INSTRUCTION = {
-    "type": "string",
-    "description": "What relevance means, in the prompt of a pointwise model.",
-}
-_DOCUMENT = {
-    "anyOf": [
-        {"type": "string", "description": "Text, rendered as a page, or an image's data URI."},
-        {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
-        {
-            "type": "object",
-            "properties": {"image": {"type": "string", "description": "Data URI, base64, or a URL."}},
-            "required": ["image"],
-        },
-        {
-            "type": "object",
-            "properties": {"content": {"type": "array", "items": {"type": "object"}}},
-            "required": ["content"],
-        },
-    ]
-}
+import msgspec
+
+from ziprerank_integrations.server.body_model import RerankBody
 
 
-def _body(content_type: str, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    schema = {"type": "object", "properties": properties, "required": required}
+def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Return a JSON schema with the definitions in place of the references to them."""
+    if isinstance(schema, list):
+        return [_inline(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        referenced = definitions[schema["$ref"].removeprefix("#/$defs/")]
+        schema = {**referenced, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return {key: _inline(value, definitions) for key, value in schema.items()}
+
+
+_SCHEMA = msgspec.json.schema(RerankBody)
+_RERANK = _inline({"$ref": _SCHEMA["$ref"]}, _SCHEMA["$defs"])
+_FORM_OPTIONS = ("top_n", "keep_ratio", "instruction")
+
+
+def _body(content_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {content_type: {"schema": schema}}}}
 
 
-RERANK = _body(
-    "application/json",
-    {
-        "query": {"type": "string"},
-        "documents": {"type": "array", "items": _DOCUMENT},
-        "top_n": _TOP_N,
-        "return_documents": {"type": "boolean", "default": False},
-        "keep_ratio": _KEEP_RATIO,
-        "instruction": _INSTRUCTION,
-        "model": {
-            "type": "string",
-            "description": "Ignored: a server has one model, and the response has its name.",
-        },
-    },
-    ["query", "documents"],
-)
-
+RERANK = _body("application/json", _RERANK)
 PDF = _body(
     "multipart/form-data",
     {
-        "file": {"type": "string", "format": "binary", "description": "The PDF."},
-        "query": {"type": "string"},
-        "pages": {"type": "string", "description": "A selection such as 1-20 or 2-5,9 or 7-."},
-        "top_n": _TOP_N,
-        "keep_ratio": _KEEP_RATIO,
-        "instruction": _INSTRUCTION,
+        "type": "object",
+        "properties": {
+            "file": {"type": "string", "format": "binary", "description": "The PDF."},
+            "pages": {"type": "string", "description": "A selection such as 1-20 or 2-5,9 or 7-."},
+            "query": {"type": "string"},
+            **{name: _RERANK["properties"][name] for name in _FORM_OPTIONS},
+        },
+        "required": ["file", "query"],
     },
-    ["file", "query"],
 )
 
 _ERROR = {

@@ -12,6 +12,7 @@ from ziprerank_integrations.pages.origins import ImageBytes, Origin, PdfPage, Ur
 from ziprerank_integrations.pages.page_selection import TooManyPagesError
 from ziprerank_integrations.pages.pdf import is_pdf, pdf_file
 from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.server import json_body
 from ziprerank_integrations.server.api_error import ApiError, logger
 from ziprerank_integrations.server.queue import Abandoned, Slot
 from ziprerank_integrations.server.request_page import RenderedImage, RequestPage
@@ -48,19 +49,16 @@ class RankRequest:
     write: Callable[[Ranking, str], dict[str, Any]]
 
 
-def from_json(data: Any, slot: Slot, settings: ServerSettings) -> RankRequest:
+def from_json(body: bytes, slot: Slot, settings: ServerSettings) -> RankRequest:
     """Read a request to rank documents. Blocking: it decodes base64, and fetches URLs where that is allowed.
 
     Raises:
-        ApiError: If a limit is exceeded.
+        ApiError: If it is not JSON, or a limit is exceeded.
         WireError: If it is not a valid request.
         PageError: If a document is not a page.
     """
-    request = read_request(data)
+    request = read_request(json_body.read(body, settings.max_documents))
     _check_texts(request, settings)
-    if len(request.documents) > settings.max_documents:
-        message = f"{len(request.documents):,} documents are more than {settings.max_documents:,}"
-        raise ApiError(422, "too_many_documents", message)
     pages: list[Page] = []
     request_pages: list[RequestPage] = []
     fetched = 0

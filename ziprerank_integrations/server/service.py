@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
@@ -13,6 +15,7 @@ from typing import Any, TypeVar, cast
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
+from ziprerank_integrations.cancellation import cancelled_by
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages import pdf
 from ziprerank_integrations.pages.origins import PdfPage
@@ -29,6 +32,8 @@ from ziprerank_integrations.types import ExtendedReranker, Ranking, Reranker, ex
 from ziprerank_integrations.wire.request import write_sizes
 
 T = TypeVar("T")
+
+_LOAD_SECONDS = 3.0  # that a server which stops waits for a model that is being loaded
 
 
 class Service:
@@ -54,31 +59,41 @@ class Service:
         self._pdf_threads = ThreadPoolExecutor(settings.pdf_workers, thread_name_prefix="ziprerank-pdf")
         self._budget = MemoryBudget(settings.max_decoded_bytes)
         self._recent = RecentPages()
-        self._loading: asyncio.Task[None] | None = None
+        self._loading: asyncio.Future[None] | None = None
         self._load_error: str | None = None
 
     def start(self) -> None:
-        """Start to load the model."""
-        self._loading = asyncio.create_task(self._load())
+        """Start to load the model, in a thread that does not keep the process alive."""
+        loop = asyncio.get_running_loop()
+        self._loading = loop.create_future()
+        load = functools.partial(self._load, loop, self._loading)
+        threading.Thread(target=load, name="ziprerank-load", daemon=True).start()
+
+    @property
+    def loading(self) -> bool:
+        """Whether the model is being loaded."""
+        return self._loading is not None and not self._loading.done()
 
     async def stop(self) -> None:
-        """Stop the service. All requests must have ended."""
+        """Stop the service. All requests must have ended; a load that does not end soon is left alone."""
         if self._loading is not None:
-            await self._loading
+            await asyncio.wait({self._loading}, timeout=_LOAD_SECONDS)
         self._decoders.shutdown(wait=False)
         self._pdf_threads.shutdown(wait=False, cancel_futures=True)
         self._pdf_workers.close()
         self.queue.close()
 
-    async def _load(self) -> None:
+    def _load(self, loop: asyncio.AbstractEventLoop, loading: asyncio.Future[None]) -> None:
         try:
-            await self._decode(self._reranker.load)
+            self._reranker.load()
         except Exception as error:
             self._load_error = api_error_for(error).code
+        with contextlib.suppress(RuntimeError):  # the server has ended
+            loop.call_soon_threadsafe(loading.set_result, None)
 
     def ready(self) -> Response:
         """Report whether the model is loaded."""
-        if self._loading is None or not self._loading.done():
+        if self._loading is None or self.loading:
             return ApiError(503, "loading", "the model is being loaded", retry_after=2).response()
         if self._load_error is not None:
             message = "the model cannot be loaded; see the server's log"
@@ -112,7 +127,7 @@ class Service:
         """Rank the documents of a JSON body."""
 
         async def parse(slot: Slot, data: bytes) -> RankRequest:
-            return await self._decode(lambda: parsing.from_json(body.parse_json(data), slot, self.settings))
+            return await self._decode(lambda: parsing.from_json(data, slot, self.settings))
 
         return await self._respond(request, "rerank", "application/json", parse)
 
@@ -232,7 +247,8 @@ def _rerank(reranker: Reranker, rank_request: RankRequest, slot: Slot, pdf_worke
     if slot.ended.is_set():
         raise Abandoned
     try:
-        with pdf.in_workers(pdf_workers):  # pages that were not rendered before their turn
+        # Pages that were not rendered before their turn are rendered there.
+        with pdf.in_workers(pdf_workers), cancelled_by(slot.ended):
             return reranker.rerank(rank_request.query, rank_request.pages, top_n=rank_request.top_n)
     except PageError as error:
         if error.index is not None:
@@ -265,7 +281,7 @@ async def _within(
         raise ApiError(504, "deadline_exceeded", "the request could not be answered in time", retry_after=1)
     finally:
         if not task.done():
-            slot.release()  # the device checks the slot between two pages
+            slot.release()  # the engine checks it before each window and batch of pages
         for pending in tasks:
             pending.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

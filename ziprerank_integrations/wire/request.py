@@ -258,7 +258,7 @@ def _drawn_from(data: Mapping[str, Any], index: int) -> tuple[float, float, bool
     value = data.get("drawn_from")
     if value is None:
         return None
-    if isinstance(value, list) and len(value) == 3 and isinstance(value[2], bool):
+    if isinstance(value, (list, tuple)) and len(value) == 3 and isinstance(value[2], bool):
         sides = [side for side in value[:2] if isinstance(side, (int, float)) and not isinstance(side, bool)]
         if len(sides) == 2 and all(_MIN_SIDE <= side <= _MAX_SIDE for side in sides):
             return sides[0], sides[1], value[2]

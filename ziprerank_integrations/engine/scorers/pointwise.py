@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import torch
 from torch import Tensor
 
+from ziprerank_integrations import cancellation
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.device import upload
@@ -147,6 +148,7 @@ class PointwiseScorer:
         for (rows, columns, start), indices in groups.items():
             tokens = rows * columns if kept is None else len(kept[indices[0]])
             for batch in self._batches(indices, tokens + 2, len(tail), share):
+                cancellation.check()
                 chosen = [pages[index] for index in batch]
                 if self._page_first:
                     if start not in below:

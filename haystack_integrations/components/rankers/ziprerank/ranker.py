@@ -18,8 +18,10 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.core.errors import SerializationError
 from haystack.utils import ComponentDevice, Secret
 
+from ziprerank_integrations.documents import loaders
 from ziprerank_integrations.documents.fields import DocumentFields, ImageField
 from ziprerank_integrations.documents.finder import TextFallback
+from ziprerank_integrations.documents.loaders import PageBase
 from ziprerank_integrations.documents.page_numbers import PageNumber
 from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocument, check_pickle
 from ziprerank_integrations.options import (
@@ -71,6 +73,8 @@ class ZipRerankRanker:
         allow_urls: Whether the images of ``meta["image_url"]`` may be fetched from the web.
         text_fallback: For a document without an image: ``"render"`` its content as a page, or raise an
             ``"error"``.
+        page_base: The number of the first page in ``meta["page"]``: 0, 1, or ``"auto"``, by the loader's
+            other keys, else 1.
         keep_ratio: See `ZipReranker` for this and the following options.
         interaction: What decides the visual tokens that stay.
         window: Pages in one forward pass of a listwise model.
@@ -117,6 +121,7 @@ class ZipRerankRanker:
         root_path: str | os.PathLike[str] | None = None,
         allow_urls: bool = False,
         text_fallback: TextFallback = "render",
+        page_base: PageBase = "auto",
         keep_ratio: float | None = _CALL.keep_ratio,
         interaction: Interaction | None = _CALL.interaction,
         window: int | None = _CALL.window,
@@ -153,6 +158,7 @@ class ZipRerankRanker:
             for name, value in parameters.items()
         }
         check_top_n(top_k, "top_k")
+        loaders.check_page_base(page_base)
         # Secrets are not resolved here: a pipeline may be loaded where they are not set.
         secrets = {name: None if self._parameters[name] is None else "not resolved" for name in _SECRETS}
         self._cached_ranker = (secrets, self._make(secrets))
@@ -245,7 +251,7 @@ class ZipRerankRanker:
 
     def _make(self, secrets: dict[str, Any]) -> DocumentRanker:
         settings = {**self._parameters, **secrets}
-        del settings["file_path_meta_field"]
+        del settings["file_path_meta_field"], settings["page_base"]
         if settings["device"] is not None:
             settings["device"] = settings["device"].to_torch_str()
         return DocumentRanker(top_n=settings.pop("top_k"), **settings)
@@ -260,8 +266,16 @@ class ZipRerankRanker:
             id=document.id,
             text="" if document.content is None else document.content,
             images=[] if blob is None else [ImageField("blob", blob.data, required=is_image)],
-            paths=[ImageField(f"meta[{field!r}]", meta.get(field), required=False)],
-            numbers=[PageNumber("meta['page_number']", meta.get("page_number"))],
+            paths=[
+                ImageField(f"meta[{field!r}]", meta.get(field), required=False),
+                ImageField("meta['source']", meta.get("source"), False, False),
+                *loaders.named_files(meta, "meta"),
+            ],
+            numbers=[
+                PageNumber("meta['page_number']", meta.get("page_number")),
+                loaders.page_number(meta, "meta", self._parameters["page_base"], 1),
+                *loaders.docling_pages(meta, "meta"),
+            ],
             urls=[ImageField("meta['image_url']", meta.get("image_url"))],
         )
 
