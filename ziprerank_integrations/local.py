@@ -16,10 +16,12 @@ from ziprerank_integrations.options import (
     CALL_OPTIONS,
     ENGINE_OPTIONS,
     Attention,
+    CacheBytes,
     CallOptions,
     EngineOptions,
     Interaction,
     OnError,
+    Quantization,
     check_query,
     check_top_n,
 )
@@ -65,12 +67,16 @@ class ZipReranker(Closing):
             page with ``interaction="embedder"``; it is loaded beside the model.
         device: ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``; None is the first available of
             cuda, mps and cpu.
-        dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; None is bfloat16 on a GPU and
-            float32 on the CPU.
-        attention: ``"sdpa"``, ``"flash"`` (flash-attn, CUDA only), ``"eager"`` (slow, for comparison), or
-            ``"auto"``: flash where it is installed and supported, else sdpa.
+        dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; None is float32 on the CPU,
+            and elsewhere bfloat16, or float16 where the device has no kernels for that.
+        attention: ``"sdpa"``, ``"flash"`` (flash-attn, CUDA only) or ``"eager"`` (slow, for comparison);
+            ``"auto"`` is sdpa.
+        compile: Run the layers through ``torch.compile``, which takes its time at the first call.
+        quantize: ``"int8"`` for half of the memory, ``"fp8"`` for faster products on recent GPUs of Nvidia,
+            best with ``compile``; by torchao. None keeps the weights as they are.
         revision: Branch, tag or commit of a hub model.
         cache_bytes: The most memory for the features of pages seen before, in bytes; 0 disables the cache.
+            ``"auto"`` is half of a GPU's memory that is free once the model is loaded, and 2 GiB elsewhere.
         host_cache_bytes: The most host memory for features that no longer fit into ``cache_bytes``, for a
             model on a GPU.
         page_store: A folder in which the features of pages are kept between processes; None keeps none.
@@ -104,8 +110,10 @@ class ZipReranker(Closing):
         device: str | torch.device | None = _ENGINE.device,
         dtype: str | torch.dtype | None = _ENGINE.dtype,
         attention: Attention = _ENGINE.attention,
+        compile: bool = _ENGINE.compile,
+        quantize: Quantization | None = _ENGINE.quantize,
         revision: str | None = _ENGINE.revision,
-        cache_bytes: int = _ENGINE.cache_bytes,
+        cache_bytes: CacheBytes = _ENGINE.cache_bytes,
         host_cache_bytes: int = _ENGINE.host_cache_bytes,
         page_store: str | os.PathLike[str] | None = _ENGINE.page_store,
         page_store_bytes: int = _ENGINE.page_store_bytes,

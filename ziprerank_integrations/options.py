@@ -18,6 +18,8 @@ from ziprerank_integrations.errors import QueryError
 Interaction = Literal["prompt", "query", "contextual", "self", "embedder"]
 OnError = Literal["raise", "last"]
 Attention = Literal["auto", "sdpa", "flash", "eager"]
+Quantization = Literal["int8", "fp8"]
+CacheBytes = int | Literal["auto"]
 
 DEFAULT_MODEL = "mtri-admin/ZipRerank"
 MAX_QUERY_TOKENS = 4096
@@ -120,8 +122,10 @@ class EngineOptions:
     device: str | None = None
     dtype: str | None = None
     attention: Attention = "auto"
+    compile: bool = False
+    quantize: Quantization | None = None
     revision: str | None = None
-    cache_bytes: int = 2 * 2**30
+    cache_bytes: CacheBytes = "auto"
     host_cache_bytes: int = 0
     page_store: str | None = None
     page_store_bytes: int = 20 * 2**30
@@ -150,7 +154,13 @@ class EngineOptions:
         if self.dtype is not None:
             choice("dtype", self.dtype, DTYPES)
         choice("attention", self.attention, ("auto", "sdpa", "flash", "eager"))
-        integer("cache_bytes", self.cache_bytes, 0)
+        flag("compile", self.compile)
+        if self.quantize is not None:
+            choice("quantize", self.quantize, get_args(Quantization))
+        if isinstance(self.cache_bytes, str):
+            choice("cache_bytes", self.cache_bytes, ("auto",))
+        else:
+            integer("cache_bytes", self.cache_bytes, 0)
         integer("host_cache_bytes", self.host_cache_bytes, 0)
         integer("page_store_bytes", self.page_store_bytes, 1)
         integer("max_image_pixels", self.max_image_pixels, 1)

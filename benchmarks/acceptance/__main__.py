@@ -21,10 +21,12 @@ from benchmarks.acceptance.setup import Setup, free
 from benchmarks.environment import environment
 from benchmarks.presets import PRESETS
 from ziprerank_integrations.engine.checkpoint import pick_device
+from ziprerank_integrations.errors import MissingDependencyError
 
 STEPS: dict[str, Callable[[Setup], list[Row]]] = {
     "kernels": hardware.kernels,
     "rates": hardware.rates,
+    "bundled checkpoint": correctness.bundled,
     "float32": correctness.single_precision,
     "attention": correctness.attention,
     "half precision": correctness.half_precision,
@@ -42,7 +44,7 @@ STEPS: dict[str, Callable[[Setup], list[Row]]] = {
     "fp8": variants.fp8,
 }
 _CUDA_ONLY = ("second attempt", "peaks", "fp8")
-_CORRECTNESS = ("float32", "attention", "half precision", "repeatable", "host tier")
+_CORRECTNESS = ("bundled checkpoint", "float32", "attention", "half precision", "repeatable", "host tier")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         begin = time.monotonic()
         try:
             rows = STEPS[name](setup)
-        except ImportError as error:
+        except (ImportError, MissingDependencyError) as error:
             report.skip(name, f"not importable: {error}")
         except Exception as error:
             traceback.print_exc()

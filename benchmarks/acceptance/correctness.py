@@ -14,7 +14,7 @@ from benchmarks.acceptance.setup import Setup, free
 from benchmarks.baseline import Baseline
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.presets import PRESETS, stock_model, wrap
-from ziprerank_integrations import Page, Ranking
+from ziprerank_integrations import Page, Ranking, ZipReranker
 from ziprerank_integrations.engine.attention import attend
 
 CPU = torch.device("cpu")
@@ -147,4 +147,24 @@ def repeatable(setup: Setup) -> list[Row]:
         parallel = list(pool.map(lambda text: logits(engine.rank(text, pages, keep_ratio=0.25)), texts))
     different = sum(not torch.equal(a, b) for a, b in zip(serial, parallel, strict=True))
     rows.append(Row("queries that differ in two threads, of 6", different, "queries", 0))
+    return rows
+
+
+def bundled(setup: Setup) -> list[Row]:
+    """Load the bundled checkpoint as a user does, and compare its scores with those on the CPU."""
+    pages = [
+        Page.from_text(text) for text in ("Harbour fees 2023", "Ferry timetable", "Staff of the library")
+    ]
+    query = "When does the ferry leave?"
+    with ZipReranker("tiny", device="cpu", dtype="float32") as reference:
+        expected = reference.rerank(query, pages)
+    rows = []
+    for dtype in ("float32", None):
+        with ZipReranker("tiny", device=str(setup.device), dtype=dtype) as reranker:
+            ranking = reranker.rerank(query, pages)
+        error = float((logits(ranking) - logits(expected)).abs().max())
+        name = "the default dtype" if dtype is None else dtype
+        rows.append(Row(f"tiny, {name}: logits", error, "difference", 1e-3 if dtype else None))
+        same = next(iter(ranking)).index == next(iter(expected)).index
+        rows.append(Row(f"tiny, {name}: the same page is first", float(same), "", 1, at_least=True))
     return rows

@@ -11,6 +11,7 @@ from benchmarks.acceptance.setup import Setup
 from benchmarks.acceptance.speed import language, tower
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.presets import wrap
+from ziprerank_integrations.engine.quantization import check_quantization, quantize
 
 
 def compiled(setup: Setup, name: str = "compiled") -> list[Row]:
@@ -33,13 +34,6 @@ def compiled(setup: Setup, name: str = "compiled") -> list[Row]:
 
 def fp8(setup: Setup) -> list[Row]:
     """Measure compiled layers with FP8 products; the model's weights are replaced, so it is the last step."""
-    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
-
-    config = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
-
-    def wide(module: torch.nn.Module, name: str) -> bool:
-        return isinstance(module, torch.nn.Linear) and min(module.weight.shape) >= 512
-
-    quantize_(setup.model.stock.model.language_model, config, filter_fn=wide)
-    quantize_(setup.model.stock.model.visual, config, filter_fn=wide)
+    check_quantization("fp8", setup.device, setup.dtype)
+    quantize(setup.model.stock.model, "fp8", setup.device)
     return compiled(setup, "FP8")

@@ -41,6 +41,8 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "first_scorer": (CascadeOptions, _QUERY, "How --first-model ranks, as --scorer for --model."),
     "first_keep": (CascadeOptions, _QUERY, "How many of the first model's best pages --model ranks again."),
     "device": (EngineOptions, _ALL, "cuda, cuda:1, mps or cpu. Default: the best available."),
+    "compile": (EngineOptions, (SERVE, EVAL, INDEX), "Run the layers through torch.compile; slow at first."),
+    "quantize": (EngineOptions, _ALL, "Weights in fewer bits, with torchao"),
     "keep_ratio": (
         CallOptions,
         _QUERY,
@@ -56,7 +58,7 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "cache_bytes": (
         EngineOptions,
         (SERVE,),
-        "Bytes of memory for recent pages' features; 0 disables it.",
+        "Bytes of memory for recent pages' features; 0 disables it, auto depends on the device.",
     ),
 }
 
@@ -97,10 +99,17 @@ def _parameter(name: str) -> inspect.Parameter:
     if choices:
         # As text: the options class checks the value, and its message is the same everywhere.
         text, type_ = f"{text}: {' or '.join(choices)}.", str if get_origin(type_) is Literal else str | None
+    parser = None
+    if int in get_args(type_) and choices:
+        parser = _integer_or_text
     flag = "--" + name.replace("_", "-")
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=getattr(options_class(), name),
-        annotation=Annotated[type_, typer.Option(flag, help=text)],
+        annotation=Annotated[type_, typer.Option(flag, help=text, parser=parser)],
     )
+
+
+def _integer_or_text(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text

@@ -16,7 +16,13 @@ from ziprerank_integrations.cluster.replicas import EngineReplicas
 from ziprerank_integrations.cluster.routing import PageRouter
 from ziprerank_integrations.connect import connect
 from ziprerank_integrations.errors import UnsupportedOptionError, ZipRerankError
-from ziprerank_integrations.options import CallOptions, CascadeOptions, EngineOptions
+from ziprerank_integrations.options import (
+    CacheBytes,
+    CallOptions,
+    CascadeOptions,
+    EngineOptions,
+    Quantization,
+)
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.server import ServerSettings, create_app
 from ziprerank_integrations.types import Page, extended
@@ -41,6 +47,8 @@ _ENGINE_ARGS = (
     "keep_ratio",
     "instruction",
     "max_side",
+    "compile",
+    "quantize",
     "cache_bytes",
     "host_cache_bytes",
     "page_store",
@@ -63,7 +71,9 @@ class ClusterArgs(BaseModel):
         keep_ratio: Share of visual tokens that stays; None is the checkpoint's own.
         instruction: What relevance means, in a pointwise checkpoint's prompt.
         max_side: Longest edge of a page in pixels; None uses the checkpoint's own.
-        cache_bytes: Memory for the page cache of each replica, in bytes.
+        compile: Whether each replica runs its layers through ``torch.compile``.
+        quantize: ``"int8"`` for half of the memory, ``"fp8"`` for speed; needs torchao.
+        cache_bytes: Memory for the page cache of each replica, in bytes, or ``"auto"``, by the device.
         host_cache_bytes: Host memory of each replica for pages that left the device's cache.
         page_store: Folder in which replicas of one machine share page features.
         page_store_bytes: The most bytes of that folder.
@@ -93,7 +103,9 @@ class ClusterArgs(BaseModel):
     keep_ratio: float | None = _CALL.keep_ratio
     instruction: str | None = _CALL.instruction
     max_side: int | None = _CALL.max_side
-    cache_bytes: int = _ENGINE.cache_bytes
+    compile: bool = _ENGINE.compile
+    quantize: Quantization | None = _ENGINE.quantize
+    cache_bytes: CacheBytes = _ENGINE.cache_bytes
     host_cache_bytes: int = _ENGINE.host_cache_bytes
     page_store: str | None = _ENGINE.page_store
     page_store_bytes: int = _ENGINE.page_store_bytes

@@ -21,11 +21,13 @@ from ziprerank_integrations.documents.loaders import PageBase, check_page_base
 from ziprerank_integrations.documents.ranker import DocumentRanker, check_pickle
 from ziprerank_integrations.options import (
     Attention,
+    CacheBytes,
     CallOptions,
     CascadeOptions,
     EngineOptions,
     Interaction,
     OnError,
+    Quantization,
 )
 from ziprerank_integrations.types import Reranker
 
@@ -120,8 +122,15 @@ class AdapterSettings(BaseModel):
     )
     dtype: str | None = Field(_ENGINE.dtype, description="'float32', 'bfloat16' or 'float16'.")
     attention: Attention = Field(_ENGINE.attention, description="'auto', 'sdpa', 'flash' or 'eager'.")
+    compile: bool = Field(_ENGINE.compile, description="Run the layers through torch.compile.")
+    quantize: Quantization | None = Field(
+        _ENGINE.quantize, description="'int8' for half of the memory, 'fp8' for speed; needs torchao."
+    )
     revision: str | None = Field(_ENGINE.revision, description="Branch, tag or commit of a hub model.")
-    cache_bytes: int = Field(_ENGINE.cache_bytes, description="Memory of the page cache; 0 disables it.")
+    cache_bytes: CacheBytes = Field(
+        _ENGINE.cache_bytes,
+        description="Memory of the page cache; 0 is none, 'auto' by the device.",
+    )
     host_cache_bytes: int = Field(
         _ENGINE.host_cache_bytes, description="Host memory for pages that left the device's cache."
     )

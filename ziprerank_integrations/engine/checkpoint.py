@@ -14,6 +14,8 @@ from ziprerank_integrations.engine.attention import Kernel, capability, choose
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.checkpoint_limits import check_parameters, read_json
 from ziprerank_integrations.engine.device import out_of_memory, prepare_process
+from ziprerank_integrations.engine.quantization import check_quantization
+from ziprerank_integrations.engine.quantization import quantize as apply_quantization
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, Prefix, VisionTower
 from ziprerank_integrations.engine.scorers import scorer_class
 from ziprerank_integrations.engine.scorers.base import Scorer
@@ -108,7 +110,13 @@ def _placement(device: torch.device) -> dict[str, Any]:
 
 
 def load(
-    config: CheckpointConfig, device: str | None, dtype: str | None, attention: str, *, compiled: bool = False
+    config: CheckpointConfig,
+    device: str | None,
+    dtype: str | None,
+    attention: str,
+    *,
+    compiled: bool = False,
+    quantize: str | None = None,
 ) -> Checkpoint:
     """Load a checkpoint's weights and tokenizer.
 
@@ -118,25 +126,38 @@ def load(
         dtype: ``float32``, ``bfloat16``, ``float16``; None: see `default_dtype`.
         attention: See `attention.choose`.
         compiled: Whether layers run through ``torch.compile``, which takes its time at the first call.
+        quantize: See `check_quantization`; None keeps the weights.
 
     Raises:
         CheckpointError: If weights are missing or of other shapes, or the tokenizer does not fit the scorer.
         EngineError: If the device's memory is not enough.
-        ValueError: If the device or the attention is not available.
+        ValueError: If the device, the attention or the quantisation is not available.
     """
-    return assemble(*_load(config, device, dtype, attention), compiled=compiled)
+    return assemble(*_load(config, device, dtype, attention, quantize), compiled=compiled)
 
 
 def load_weights(
-    config: CheckpointConfig, device: str | None, dtype: str | None, attention: str, *, compiled: bool = False
+    config: CheckpointConfig,
+    device: str | None,
+    dtype: str | None,
+    attention: str,
+    *,
+    compiled: bool = False,
+    quantize: str | None = None,
 ) -> Weights:
     """Load a model that does not rank, such as an embedding model, without its output layer; see `load`."""
-    core, _, tokenizer, _, kernel = _load(config, device, dtype, attention, answers=False)
+    core, _, tokenizer, _, kernel = _load(config, device, dtype, attention, quantize, answers=False)
     return Weights(**_weights(core, tokenizer, config, kernel, compiled))
 
 
 def _load(
-    config: CheckpointConfig, device: str | None, dtype: str | None, attention: str, *, answers: bool = True
+    config: CheckpointConfig,
+    device: str | None,
+    dtype: str | None,
+    attention: str,
+    quantize: str | None,
+    *,
+    answers: bool = True,
 ) -> tuple[Any, Tensor, Any, CheckpointConfig, Kernel]:
     """Return the arguments of `assemble`; without ``answers``, the output layer may be missing."""
     from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
@@ -145,6 +166,8 @@ def _load(
     prepare_process(target)
     weight_dtype = default_dtype(target) if dtype is None else getattr(torch, dtype)
     kernel = choose(attention, target, weight_dtype)  # before the weights: an error should not take minutes
+    if quantize is not None:
+        check_quantization(quantize, target, weight_dtype)
     folder = config.folder
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -165,7 +188,7 @@ def _load(
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **_placement(target),
+                **(_placement(target) if quantize is None else {}),
             )
             model, report = loaded
             del loaded
@@ -188,6 +211,8 @@ def _load(
         head = model.get_output_embeddings().weight.detach()
     try:
         # Moved without its output layer: for 8B that saves 1.2 GB on the device.
+        if quantize is not None:
+            apply_quantization(model.model, quantize, target)
         core = model.model.to(target)
     except RuntimeError as error:
         if not out_of_memory(error):

@@ -164,6 +164,13 @@ def release_memory(device: torch.device) -> None:
         getattr(torch, device.type).empty_cache()
 
 
+def default_cache_bytes(device: torch.device) -> int:
+    """Return the bytes that the cache of pages may take by default; called after the model is loaded."""
+    if device.type != "cuda":
+        return 2 * 2**30
+    return torch.cuda.mem_get_info(device)[0] // 2
+
+
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy a tensor of the CPU to the device; for CUDA without waiting for the device."""
     return tensor.to(device, non_blocking=device.type == "cuda")

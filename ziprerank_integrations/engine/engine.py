@@ -167,6 +167,7 @@ class Engine:
             for module in ("torch", "transformers", "safetensors"):
                 require(module, "local", purpose="ranking on this machine")
             from ziprerank_integrations.engine.checkpoint import load
+            from ziprerank_integrations.engine.device import default_cache_bytes
             from ziprerank_integrations.engine.model_runner import ModelRunner
 
         options = self.options
@@ -175,17 +176,24 @@ class Engine:
         if self._config.untrained_order:
             logger.warning("%s was not trained with the page first; its scores mean little", options.model)
         with gc_paused():
-            checkpoint = load(self._config, options.device, options.dtype, options.attention)
+            checkpoint = load(
+                self._config,
+                options.device,
+                options.dtype,
+                options.attention,
+                compiled=options.compile,
+                quantize=options.quantize,
+            )
         embedder = None if options.embedder is None else self._load_embedder(options.embedder, self._config)
         store = None
         if options.page_store is not None:
             from ziprerank_integrations.engine.page_store import PageStore, identity
 
-            name = identity(self._config.folder, checkpoint.dtype)
+            name = identity(self._config.folder, checkpoint.dtype, options.quantize)
             store = PageStore(Path(options.page_store), name, options.page_store_bytes)
         return ModelRunner(
             checkpoint,
-            options.cache_bytes,
+            default_cache_bytes(checkpoint.device) if options.cache_bytes == "auto" else options.cache_bytes,
             options.max_image_pixels,
             store,
             options.host_cache_bytes,
@@ -213,8 +221,15 @@ class Engine:
             from ziprerank_integrations.engine.embedder import Embedder
             from ziprerank_integrations.engine.page_store import identity
 
-            weights = load_weights(embedder, options.device, options.dtype, options.attention)
-        return Embedder(weights, identity(embedder.folder, weights.dtype))
+            weights = load_weights(
+                embedder,
+                options.device,
+                options.dtype,
+                options.attention,
+                compiled=options.compile,
+                quantize=options.quantize,
+            )
+        return Embedder(weights, identity(embedder.folder, weights.dtype, options.quantize))
 
     def close(self) -> None:
         """Release weights, cache and threads. A running call ends as usual; a later one loads again."""

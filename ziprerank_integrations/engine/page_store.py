@@ -124,12 +124,13 @@ class PageStore:
             self._bytes = total
 
 
-def identity(folder: Path, dtype: torch.dtype) -> str:
-    """Return what page states of a checkpoint depend on: its config, its weights' headers and the dtype.
+def identity(folder: Path, dtype: torch.dtype, quantize: str | None = None) -> str:
+    """Return what page states of a checkpoint depend on: its config, its weights' headers and their dtype.
 
     Args:
         folder: The checkpoint's folder.
         dtype: The dtype of the loaded weights.
+        quantize: How they are quantised, if they are.
     """
     content = hashlib.sha256((folder / "config.json").read_bytes())
     for path in sorted(folder.glob("*.safetensors")):
@@ -138,7 +139,7 @@ def identity(folder: Path, dtype: torch.dtype) -> str:
             header = file.read(min(length, _MAX_HEADER_BYTES))
         status = path.stat()
         content.update(f"\0{path.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode() + header)
-    return f"{content.hexdigest()}:{dtype}"
+    return f"{content.hexdigest()}:{dtype}" + ("" if quantize is None else f":{quantize}")
 
 
 def _parts(state: PageState) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -246,7 +246,8 @@ class LanguageModel:
     def kv_bytes(self) -> int:
         """Bytes of a token's keys and values in one layer."""
         weight = self._decoder.layers[0].self_attn.k_proj.weight
-        return 2 * int(weight.shape[0]) * int(weight.element_size())
+        # Of the norm's: those of quantised layers are smaller than the model's dtype.
+        return 2 * int(weight.shape[0]) * int(self._decoder.norm.weight.element_size())
 
     @property
     def layers(self) -> int:

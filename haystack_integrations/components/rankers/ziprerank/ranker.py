@@ -26,11 +26,13 @@ from ziprerank_integrations.documents.page_numbers import PageNumber
 from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocument, check_pickle
 from ziprerank_integrations.options import (
     Attention,
+    CacheBytes,
     CallOptions,
     CascadeOptions,
     EngineOptions,
     Interaction,
     OnError,
+    Quantization,
     check_top_n,
 )
 from ziprerank_integrations.types import Reranker
@@ -90,7 +92,9 @@ class ZipRerankRanker:
         dtype: The dtype of the weights: ``"float32"``, ``"bfloat16"``, ``"float16"``.
         attention: The attention kernel.
         revision: Branch, tag or commit of a hub model.
-        cache_bytes: Memory of the page cache in bytes.
+        compile: Whether layers run through ``torch.compile``.
+        quantize: ``"int8"`` for half of the memory, ``"fp8"`` for speed; needs torchao.
+        cache_bytes: Memory of the page cache in bytes, or ``"auto"``, by the device.
         host_cache_bytes: Host memory for pages that left the device's cache.
         page_store: Folder in which page features are kept between processes.
         page_store_bytes: The most bytes of that folder.
@@ -137,7 +141,9 @@ class ZipRerankRanker:
         dtype: str | None = _ENGINE.dtype,
         attention: Attention = _ENGINE.attention,
         revision: str | None = _ENGINE.revision,
-        cache_bytes: int = _ENGINE.cache_bytes,
+        compile: bool = _ENGINE.compile,
+        quantize: Quantization | None = _ENGINE.quantize,
+        cache_bytes: CacheBytes = _ENGINE.cache_bytes,
         host_cache_bytes: int = _ENGINE.host_cache_bytes,
         page_store: str | os.PathLike[str] | None = _ENGINE.page_store,
         page_store_bytes: int = _ENGINE.page_store_bytes,
