@@ -7,6 +7,9 @@ import gc
 import multiprocessing
 import os
 import re
+import socket
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -14,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 
@@ -270,3 +274,76 @@ def test_every_lock_of_the_package_is_free_in_a_forked_process() -> None:
             assert not re.search(
                 r"threading\.(R?Lock|Condition|B?\w*Semaphore|Barrier)\(", path.read_text()
             ), name
+
+
+APP = """
+import asyncio, json, os
+import torch
+from ziprerank_integrations import Page, ZipReranker
+
+torch.set_num_threads(int(os.environ["THREADS"]))
+pages = [*Page.from_pdf(os.environ["PDF"]), Page.from_text("the harbour")]
+reranker = ZipReranker("tiny", max_side=256, pdf_workers=1)
+
+def scores():
+    rankings = reranker.rerank("topic", pages), asyncio.run(reranker.arerank("topic", pages))
+    return [item.score for ranking in rankings for item in ranking]
+
+expected = scores()
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps({"pid": os.getpid(), "expected": expected, "scores": scores()}).encode()]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_gunicorn_with_preload(tmp_path: Path, make_pdf: Callable[..., Path], threads: str) -> None:
+    pytest.importorskip("gunicorn")
+    (tmp_path / "ranking_app.py").write_text(APP)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    master = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--preload",
+            "-w",
+            "2",
+            "-b",
+            f"127.0.0.1:{port}",
+            "ranking_app:app",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "THREADS": threads, "PDF": str(make_pdf(2))},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        workers = set()
+        for _ in range(40):
+            answer = _get(f"http://127.0.0.1:{port}", SECONDS)
+            assert answer["scores"] == pytest.approx(answer["expected"], abs=1e-5)
+            workers.add(answer["pid"])
+            if len(workers) == 2:
+                break
+        assert len(workers) == 2 and master.pid not in workers
+        master.terminate()
+        _, log = master.communicate(timeout=SECONDS)
+        assert "Traceback" not in log and master.returncode == 0, log
+    finally:
+        master.kill()
+        master.wait()
+
+
+def _get(url: str, seconds: float) -> Any:
+    """Return the JSON at an address, whose server may not listen yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return httpx.get(url, timeout=seconds).json()
+        except httpx.ConnectError:
+            assert time.monotonic() < deadline, "the server does not start"
+            time.sleep(0.2)

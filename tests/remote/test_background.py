@@ -183,7 +183,7 @@ def test_a_program_ends_at_once_and_silently(server: KeepAliveServer, ending: st
     # Time is taken by the program itself, since importing can take longer than ending.
     code = f"{PROGRAM}{ENDINGS[ending]}\nprint('end', time.time())\n"
     result = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", code, server.url], capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "default", "-c", code, server.url], capture_output=True, text=True, timeout=60
     )
     took = time.time() - float(result.stdout.split()[-1])
     assert (result.returncode, result.stderr) == (0, "") and took < 3

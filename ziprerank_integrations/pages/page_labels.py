@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages.pdf_structure import reader
 
@@ -166,7 +166,7 @@ class LabelCache:
     def __init__(self) -> None:
         self._files: OrderedDict[object, PageLabels] = OrderedDict()
         self._size = 0
-        self._lock = threading.Lock()
+        self._lock = fork.lock()
 
     def get(self, key: object) -> PageLabels | None:
         """Return the labels of a file, by its state or its digest; None if they are not kept."""

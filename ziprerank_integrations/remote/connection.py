@@ -66,6 +66,10 @@ class Connection:
         url: The server's address.
         api_key: The server's key.
 
+    Attributes:
+        base: The server's address.
+        info: What is known of the server; None is requested by the next call.
+
     Raises:
         ValueError: If the URL is not an http or https URL, or the key cannot be sent in a header.
     """
@@ -87,14 +91,6 @@ class Connection:
 
     def __deepcopy__(self, memo: dict[int, object]) -> Connection:
         return self  # shared
-
-    def set_info(self, info: ServerInfo) -> None:
-        """Keep what is known of the server for later calls."""
-        self.info = info
-
-    def clear_info(self) -> None:
-        """Discard what is known of the server; the next call requests it again."""
-        self.info = None
 
     def request(self, path: str, body: bytes | None, deadline: float, retries: int) -> Future[httpx.Response]:
         """Send a request from the background loop, whose client all threads and event loops share.

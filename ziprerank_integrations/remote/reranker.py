@@ -123,7 +123,7 @@ class RemoteReranker(Closing):
         try:
             return await self._attempt(blocking, query, pages, top_n)
         except RemoteError:
-            self._connection.clear_info()
+            self._connection.info = None
             raise
 
     async def _attempt(self, blocking: bool, query: str, pages: Sequence[Page], top_n: int | None) -> Ranking:
@@ -134,7 +134,7 @@ class RemoteReranker(Closing):
             response = await self._request(blocking, "/v1/rerank", body, deadline)
             if response.status_code != 409 or last:
                 break
-            self._connection.clear_info()  # the server has another model by now
+            self._connection.info = None  # the server has another model by now
         if response.status_code != 200:
             raise error_for(self.url, response, pages)
         own = info.dialect == "ziprerank"
@@ -142,7 +142,7 @@ class RemoteReranker(Closing):
         if not own and ranking.usage is None:
             # Not earlier: a server of this package, which alone reports a usage, may respond to /v1/model
             # with 404 while it restarts behind a proxy.
-            self._connection.set_info(info)
+            self._connection.info = info
         return ranking
 
     def _body(self, info: ServerInfo, query: str, pages: Sequence[Page], top_n: int | None) -> bytes:
@@ -195,7 +195,7 @@ class RemoteReranker(Closing):
                 info = ServerInfo.from_json(reported)
             except WireError as error:
                 raise RemoteError(f"the response of {self.url} cannot be used: {error}") from error
-            self._connection.set_info(info)
+            self._connection.info = info
             return info
         if self._dialect == "ziprerank" or response.status_code not in (200, 404, 405):
             raise remote_error(self.url, response)
