@@ -20,7 +20,7 @@ from haystack.utils import ComponentDevice, Secret
 from haystack.utils.device import DeviceMap
 
 from tests.conftest import picture
-from tests.helpers.adapters import FAST, Recorder, engine, png
+from tests.helpers.adapters import FAST, TEXTS, Recorder, engine, png
 from ziprerank_integrations import Page, PageError
 from ziprerank_integrations.connect import connect
 from ziprerank_integrations.haystack import ZipRerankRanker
@@ -232,3 +232,22 @@ def test_an_error_names_the_document() -> None:
     document = Document(id="d1", content="words", meta={"file_path": "/nowhere/a.png"})
     with pytest.raises(PageError, match=r"document 'd1'.*meta\['file_path'\]"):
         ZipRerankRanker(reranker=Recorder()).run(query=QUERY, documents=[document])
+
+
+def test_the_score_threshold_of_a_run() -> None:
+    documents = [Document(id=str(index), content=text) for index, text in enumerate(TEXTS)]
+    ranker = ZipRerankRanker(reranker=Recorder(), score_threshold=0.3)
+
+    def scores(**options: Any) -> list[float]:
+        run = ranker.run(query="q", documents=documents, **options)["documents"]
+        again = asyncio.run(ranker.run_async(query="q", documents=documents, **options))["documents"]
+        assert [document.score for document in run] == [document.score for document in again]
+        return [round(document.score, 2) for document in run]
+
+    assert scores() == [0.5, 0.33]
+    assert scores(score_threshold=0.4) == [0.5]
+    assert scores(score_threshold=0.0) == [0.5, 0.33, 0.25, 0.2, 0.17, 0.14]
+    assert scores(score_threshold=0.2, top_k=3) == [0.5, 0.33, 0.25]
+    for wrong in ("high", float("nan"), True):
+        with pytest.raises(ValueError, match="score_threshold"):
+            ranker.run(query="q", documents=documents, score_threshold=wrong)
