@@ -133,6 +133,8 @@ def _is_whole(part: Any) -> bool:
     raw = getattr(part, "_data", None)
     if not isinstance(raw, bytes):
         return False
+    if not raw:
+        return True  # an empty page
     filters = part.get("/Filter")
     names = (
         [filters] if isinstance(filters, str) else list(filters.get_object()) if filters is not None else []
