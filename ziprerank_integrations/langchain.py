@@ -13,6 +13,7 @@ require("langchain_core", "langchain", purpose="ziprerank_integrations.langchain
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from pydantic import BaseModel
 
 from ziprerank_integrations.documents import loaders
 from ziprerank_integrations.documents.adapter_settings import AdapterSettings
@@ -29,6 +30,13 @@ class Question(TypedDict):
 
     query: str
     documents: Sequence[Document]
+
+
+class _QuestionSchema(BaseModel):
+    """A query, and the documents to be ranked."""
+
+    query: str
+    documents: list[Document]
 
 
 class ZipRerank(AdapterSettings, BaseDocumentCompressor):
@@ -77,7 +85,11 @@ class ZipRerank(AdapterSettings, BaseDocumentCompressor):
 
     def as_runnable(self) -> Runnable[Question, list[Document]]:
         """Return the compressor as a runnable: ``{"query": …, "documents": […]}`` to a list of documents."""
-        return RunnableLambda(self._rank, afunc=self._arank, name="ZipRerank")
+        runnable: RunnableLambda[Question, list[Document]] = RunnableLambda(
+            self._rank, afunc=self._arank, name="ZipRerank"
+        )
+        schema: Any = _QuestionSchema
+        return runnable.with_types(input_type=schema, output_type=list[Document])
 
     def _rank(self, question: Question) -> list[Document]:
         documents = list(question["documents"])

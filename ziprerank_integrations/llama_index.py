@@ -23,6 +23,7 @@ from llama_index.core.schema import (
     QueryBundle,
 )
 from llama_index_instrumentation import get_dispatcher
+from pydantic import Field
 
 from ziprerank_integrations.documents import loaders
 from ziprerank_integrations.documents.adapter_settings import AdapterSettings
@@ -52,6 +53,7 @@ class ZipRerank(AdapterSettings, BaseNodePostprocessor):
     Args:
         model: Hub id, local folder, or ``"tiny"`` for the small model that is bundled with the package.
         top_n: How many nodes to return; None returns all.
+        keep_retrieval_score: Whether the retriever's score is kept, as ``metadata["retrieval_score"]``.
         **settings: See `ziprerank_integrations.documents.adapter_settings.AdapterSettings`.
 
     Raises:
@@ -61,6 +63,10 @@ class ZipRerank(AdapterSettings, BaseNodePostprocessor):
     Example:
         ``index.as_query_engine(similarity_top_k=20, node_postprocessors=[ZipRerank(top_n=3)])``
     """
+
+    keep_retrieval_score: bool = Field(
+        False, description="Whether the retriever's score is kept in metadata 'retrieval_score'."
+    )
 
     @classmethod
     def class_name(cls) -> str:
@@ -72,7 +78,7 @@ class ZipRerank(AdapterSettings, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         query = _query_text(query_bundle)
         with self._events(query, nodes) as result:
-            result += _copies(nodes, self._ranker().rank(query, nodes, self._fields))
+            result += self._copies(nodes, self._ranker().rank(query, nodes, self._fields))
         return result
 
     @_dispatcher.span
@@ -81,7 +87,18 @@ class ZipRerank(AdapterSettings, BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         query = _query_text(query_bundle)
         with self._events(query, nodes) as result:
-            result += _copies(nodes, await self._ranker().arank(query, nodes, self._fields))
+            result += self._copies(nodes, await self._ranker().arank(query, nodes, self._fields))
+        return result
+
+    def _copies(self, nodes: list[NodeWithScore], ranked: list[RankedDocument]) -> list[NodeWithScore]:
+        result = []
+        for item in ranked:
+            node = nodes[item.index].node
+            metadata = dict(node.metadata)
+            if self.keep_retrieval_score:
+                metadata["retrieval_score"] = nodes[item.index].score
+            own = {"metadata": metadata, "relationships": dict(node.relationships)}
+            result.append(NodeWithScore(node=node.model_copy(update=own), score=item.score))
         return result
 
     def _fields(self, scored: NodeWithScore) -> DocumentFields:
@@ -115,15 +132,6 @@ def _query_text(query: QueryBundle | None) -> str:
         raise ValueError("the query has an image; only text queries are supported")
     check_query(query.query_str)
     return query.query_str
-
-
-def _copies(nodes: list[NodeWithScore], ranked: list[RankedDocument]) -> list[NodeWithScore]:
-    result = []
-    for item in ranked:
-        node = nodes[item.index].node
-        own = {"metadata": dict(node.metadata), "relationships": dict(node.relationships)}
-        result.append(NodeWithScore(node=node.model_copy(update=own), score=item.score))
-    return result
 
 
 def _fields(scored: NodeWithScore, page_base: PageBase) -> DocumentFields:

@@ -20,7 +20,7 @@ from haystack.utils import ComponentDevice, Secret
 from haystack.utils.device import DeviceMap
 
 from tests.conftest import picture
-from tests.helpers.adapters import FAST, Recorder, engine, png
+from tests.helpers.adapters import FAST, TEXTS, Recorder, engine, png
 from ziprerank_integrations import Page, PageError
 from ziprerank_integrations.connect import connect
 from ziprerank_integrations.haystack import ZipRerankRanker
@@ -255,3 +255,22 @@ def test_a_blob_that_a_store_dropped_is_reported(caplog: pytest.LogCaptureFixtur
     assert messages == [
         f"document {document.id!r}: its blob is missing; use meta['file_path']" for document in lost
     ]
+
+
+def test_the_score_threshold_of_a_run() -> None:
+    documents = [Document(id=str(index), content=text) for index, text in enumerate(TEXTS)]
+    ranker = ZipRerankRanker(reranker=Recorder(), score_threshold=0.3)
+
+    def scores(**options: Any) -> list[float]:
+        run = ranker.run(query="q", documents=documents, **options)["documents"]
+        again = asyncio.run(ranker.run_async(query="q", documents=documents, **options))["documents"]
+        assert [document.score for document in run] == [document.score for document in again]
+        return [round(document.score, 2) for document in run]
+
+    assert scores() == [0.5, 0.33]
+    assert scores(score_threshold=0.4) == [0.5]
+    assert scores(score_threshold=0.0) == [0.5, 0.33, 0.25, 0.2, 0.17, 0.14]
+    assert scores(score_threshold=0.2, top_k=3) == [0.5, 0.33, 0.25]
+    for wrong in ("high", float("nan"), True):
+        with pytest.raises(ValueError, match="score_threshold"):
+            ranker.run(query="q", documents=documents, score_threshold=wrong)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
+from langchain_core._api import LangChainBetaWarning
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForRetrieverRun
 from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -272,3 +273,20 @@ class TestRetriever(RetrieversIntegrationTests):
     @property
     def retriever_query_example(self) -> str:
         return QUERY
+
+
+def test_the_runnable_has_schemas_and_is_a_tool() -> None:
+    runnable = ZipRerank(**FAST).as_runnable()
+    schema = runnable.get_input_jsonschema()
+    assert set(schema["properties"]) == set(schema["required"]) == {"query", "documents"}
+    assert schema["properties"]["documents"]["type"] == "array" and "Document" in schema["$defs"]
+    assert runnable.get_output_jsonschema()["type"] == "array"
+    assert runnable.get_name() == "ZipRerank"
+    with pytest.warns(LangChainBetaWarning):
+        tool = runnable.as_tool(name="rerank", description="Rank documents.")
+    assert set(tool.args) == {"query", "documents"}
+    texts = [{"page_content": text, "metadata": {"n": n}} for n, text in enumerate(TEXTS[:3])]
+    ranked = tool.invoke({"query": "town 7", "documents": texts})
+    documents = [Document(text, metadata={"n": n}) for n, text in enumerate(TEXTS[:3])]
+    assert ranked == runnable.invoke({"query": "town 7", "documents": documents})
+    assert sorted(document.metadata["n"] for document in ranked) == [0, 1, 2]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
@@ -36,7 +37,7 @@ from llama_index_instrumentation.event_handlers import BaseEventHandler
 from pydantic import Field
 
 from tests.conftest import picture
-from tests.helpers.adapters import FAST, Recorder, engine, png
+from tests.helpers.adapters import FAST, TEXTS, Recorder, engine, png
 from ziprerank_integrations import Page, PageAccessError, PageError
 from ziprerank_integrations.llama_index import ZipRerank
 
@@ -297,3 +298,19 @@ def test_an_assigned_setting_counts_at_the_next_call() -> None:
     ranker.top_n = 0
     with pytest.raises(ValueError, match="top_n=0"):
         ranker.postprocess_nodes(nodes, query_str=QUERY)
+
+
+def test_the_retrievers_score_is_kept_on_a_copy() -> None:
+    nodes = [
+        NodeWithScore(node=TextNode(text=text), score=score)
+        for text, score in zip(TEXTS, (0.9, None), strict=False)
+    ]
+    plain = ZipRerank(reranker=Recorder()).postprocess_nodes(nodes, query_str="q")
+    assert all("retrieval_score" not in item.metadata for item in plain)
+    ranker = ZipRerank(reranker=Recorder(), keep_retrieval_score=True)
+    ranked = ranker.postprocess_nodes(nodes, query_str="q")
+    again = asyncio.run(ranker.apostprocess_nodes(nodes, query_str="q"))
+    for result in (ranked, again):
+        assert [item.metadata for item in result] == [{"retrieval_score": None}, {"retrieval_score": 0.9}]
+    assert [item.score for item in ranked] == [0.5, float(np.float32(1 / 3))]
+    assert [(item.score, item.metadata) for item in nodes] == [(0.9, {}), (None, {})]

@@ -144,6 +144,7 @@ BLANK = {
         b"/XObject<</X 6 0 R>>",
         stream(_FORM + b"/BBox[0 0 200 200]/OC 5 0 R/Resources<<%s>>" % FONT, TEXT),
     ),
+    "empty compressed content": compressed(b""),
     "compressed content without a checksum": compressed(zlib.compress(b"q Q\n")[:-4]),
     "bytes after the end": page(b"", b"") + bytes(600),
 }

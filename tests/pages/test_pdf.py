@@ -267,7 +267,7 @@ def test_a_process_with_workers_imports_no_pdf_library(make_pdf: Callable[..., P
         "from ziprerank_integrations.pages import pdf\n"
         "from ziprerank_integrations.pages.pdf_workers import PdfWorkers\n"
         f"reranker = ZipReranker({str(untied)!r}, max_side=64, pdf_workers=1)\n"
-        "with reranker, pdf.in_workers(PdfWorkers(1)):\n"
+        "with pdf.in_workers(PdfWorkers(1)):\n"
         f"    pages = Page.from_pdf({str(make_pdf(2))!r})\n"
         "with reranker: assert len(reranker.rerank('q', pages)) == 2\n"
         "print(sorted({'pymupdf', 'pypdfium2', 'pypdf'} & set(sys.modules)))"

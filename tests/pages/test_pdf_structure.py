@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from tests.helpers.blank_pdf import BLANK, LOST, compressed
-from tests.helpers.hostile_pdf import document
+from tests.helpers.blank_pdf import BLANK, FONT, LOST, TEXT, compressed
+from tests.helpers.hostile_pdf import document, page
 from ziprerank_integrations import PageError
 from ziprerank_integrations.pages.pdf_structure import can_inflate, inspect, reader
 
@@ -30,6 +30,8 @@ def test_damage_and_layers() -> None:
     assert inspect(None, BLANK["empty"], None, 0) == (False, False)
     assert inspect(None, BLANK["text in a hidden layer"], None, 0) == (False, True)
     assert inspect(None, LOST["missing content"], None, 0).is_damaged
+    assert inspect(None, page(TEXT, b"/Font<</F1 9 0 R>>"), None, 0).is_damaged
+    assert not inspect(None, page(TEXT, FONT), None, 0).is_damaged
     assert inspect(None, BLANK["empty"][:-30], None, 0).is_damaged
     assert inspect(None, b"junk\n" * 5 + BLANK["empty"], None, 0) == (False, False)
 

@@ -40,6 +40,16 @@ class RankedDocument:
     score: float
 
 
+def check_threshold(value: Any) -> None:
+    """Check the least score of a document that is returned.
+
+    Raises:
+        ValueError: If it is neither None nor a number.
+    """
+    if value is not None:
+        number("score_threshold", value)
+
+
 class DocumentRanker:
     """Ranks the documents of any framework; the part that the three adapters share.
 
@@ -82,8 +92,7 @@ class DocumentRanker:
         **options: Any,
     ) -> None:
         check_top_n(top_n)
-        if score_threshold is not None:
-            number("score_threshold", score_threshold)
+        check_threshold(score_threshold)
         choice("on_error", on_error, ("raise", "last"))
         self._finder_options: dict[str, Any] = {
             "image_loader": image_loader,
@@ -151,6 +160,7 @@ class DocumentRanker:
         documents: Sequence[Document],
         fields: Callable[[Document], DocumentFields],
         top_n: int | None = None,
+        score_threshold: float | None = None,
     ) -> list[RankedDocument]:
         """Rank documents.
 
@@ -159,6 +169,7 @@ class DocumentRanker:
             documents: The framework's own objects; they are not modified.
             fields: Returns the fields of a document that may hold its page image.
             top_n: How many documents to return; None is the ranker's own setting.
+            score_threshold: Documents with a lower score are left out; None is the ranker's own setting.
 
         Returns:
             The documents, best first, limited by ``top_n`` and ``score_threshold``.
@@ -171,7 +182,7 @@ class DocumentRanker:
         if not documents:
             return []
         with pdf.session():
-            call = self._call(documents, fields, top_n)
+            call = self._call(documents, fields, top_n, score_threshold)
             reranker = self.reranker()
             while call.pages:
                 try:
@@ -186,6 +197,7 @@ class DocumentRanker:
         documents: Sequence[Document],
         fields: Callable[[Document], DocumentFields],
         top_n: int | None = None,
+        score_threshold: float | None = None,
     ) -> list[RankedDocument]:
         """Rank documents without blocking the event loop. See `rank`."""
         check_query(query)
@@ -193,7 +205,7 @@ class DocumentRanker:
             return []
         with pdf.session():
             # Finding pages reads files and calls the user's image_loader; connect reads a local config.
-            call = await asyncio.to_thread(self._call, documents, fields, top_n)
+            call = await asyncio.to_thread(self._call, documents, fields, top_n, score_threshold)
             reranker = extended(await asyncio.to_thread(self.reranker))
             while call.pages:
                 try:
@@ -207,9 +219,11 @@ class DocumentRanker:
         documents: Sequence[Document],
         fields: Callable[[Document], DocumentFields],
         top_n: int | None,
+        score_threshold: float | None,
     ) -> _Call:
         finder = PageFinder(**self._finder_options)
-        call = _Call(self._on_error, self._top_n if top_n is None else top_n, self._threshold)
+        threshold = self._threshold if score_threshold is None else score_threshold
+        call = _Call(self._on_error, self._top_n if top_n is None else top_n, threshold)
         for index, document in enumerate(documents):
             try:
                 call.add(index, finder.find(document, _read(fields, document, index)))

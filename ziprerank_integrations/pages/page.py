@@ -89,8 +89,8 @@ class Page:
 
         Args:
             image: The image. A string is a data URI if it starts with ``data:``, a file of another file
-                system such as ``s3://…`` (read at once, with fsspec), else a path if that exists, else base64
-                if it decodes to an image. Of a multi-frame file the first frame is used.
+                system such as ``s3://…`` (read at once, with fsspec), else a path if that exists, else
+                base64 if it decodes to an image. Of a multi-frame file the first frame is used.
             name: The page's display name; by default its file name or its type and size.
             root_path: A folder that a path must be in; None allows every path.
 

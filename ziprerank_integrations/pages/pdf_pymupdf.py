@@ -117,7 +117,7 @@ class PyMuPdfFile:
             pymupdf.TOOLS.mupdf_warnings(reset=True)
             page = self._page(index)
             page.get_pixmap(matrix=pymupdf.Matrix(32 / page.rect.width, 32 / page.rect.height))
-            if self._document.is_repaired or _DAMAGE.search(pymupdf.TOOLS.mupdf_warnings()):
+            if _DAMAGE.search(pymupdf.TOOLS.mupdf_warnings()):
                 return DAMAGED
             return NO_INK if _has_visible_text(page, colour) else None
 

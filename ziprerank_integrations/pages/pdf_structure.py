@@ -22,6 +22,7 @@ _TAIL_BYTES = 4096  # readers look for the start of the cross-reference table in
 _STARTXREF = re.compile(rb"startxref\s+(\d{1,15})")
 _XREF = re.compile(rb"\s*(xref|\d+\s+\d+\s+obj)")
 _MOST_BYTES = 2**26  # of decompressed content that is checked
+_MOST_OBJECTS = 2000  # that a page names
 
 
 _QUIET: ContextVar[bool] = ContextVar("pypdf_is_quiet", default=False)
@@ -77,7 +78,7 @@ class Findings(NamedTuple):
     """What was found in a file whose page was rendered in one colour.
 
     Attributes:
-        is_damaged: Whether the file has no valid end, or the page's content is missing or not readable.
+        is_damaged: Whether the file has no valid end, or content or resources of the page are missing.
         has_layers: Whether it has optional content, which may be hidden.
     """
 
@@ -86,7 +87,7 @@ class Findings(NamedTuple):
 
 
 def inspect(path: str | None, data: bytes | None, password: str | None, index: int) -> Findings:
-    """Look for damage in a file and in the content of one of its pages.
+    """Look for damage in a file, and in the content and the resources of one of its pages.
 
     Args:
         path: The file's path, or None if ``data`` is set.
@@ -99,8 +100,11 @@ def inspect(path: str | None, data: bytes | None, password: str | None, index: i
             return Findings(is_damaged=True)
     try:
         with reader("", path, data, password) as opened:
-            contents = opened.pages[index].get("/Contents")
+            page = opened.pages[index]
+            contents = page.get("/Contents")
             has_layers = "/OCProperties" in opened.root_object
+            if not _has_its_resources(page):
+                return Findings(True, has_layers)
             if contents is None or type(contents).__name__ == "NullObject":
                 return Findings(False, has_layers)
             contents = contents.get_object()
@@ -110,6 +114,25 @@ def inspect(path: str | None, data: bytes | None, password: str | None, index: i
         return Findings(is_damaged=False)
     except PageError:
         return Findings(is_damaged=True)
+
+
+def _has_its_resources(page: Any) -> bool:
+    """Return whether the fonts, images and forms that a page names are in the file."""
+    nodes, visited = [page.get("/Resources")], set()
+    while nodes and len(visited) < _MOST_OBJECTS:
+        node = nodes.pop()
+        if type(node).__name__ == "IndirectObject":
+            if node.idnum in visited:
+                continue
+            visited.add(node.idnum)
+            node = node.get_object()
+            if node is None or type(node).__name__ == "NullObject":
+                return False
+        if isinstance(node, dict):
+            nodes += [value for key, value in node.items() if key not in ("/Parent", "/P", "/StructParents")]
+        elif isinstance(node, list):
+            nodes += node[:_MOST_OBJECTS]
+    return True
 
 
 def _has_valid_end(stream: BinaryIO) -> bool:
@@ -133,6 +156,8 @@ def _is_whole(part: Any) -> bool:
     raw = getattr(part, "_data", None)
     if not isinstance(raw, bytes):
         return False
+    if not raw:
+        return True  # an empty page
     filters = part.get("/Filter")
     names = (
         [filters] if isinstance(filters, str) else list(filters.get_object()) if filters is not None else []

@@ -23,7 +23,12 @@ from ziprerank_integrations.documents.fields import DocumentFields, ImageField
 from ziprerank_integrations.documents.finder import TextFallback
 from ziprerank_integrations.documents.loaders import PageBase
 from ziprerank_integrations.documents.page_numbers import PageNumber
-from ziprerank_integrations.documents.ranker import DocumentRanker, RankedDocument, check_pickle
+from ziprerank_integrations.documents.ranker import (
+    DocumentRanker,
+    RankedDocument,
+    check_pickle,
+    check_threshold,
+)
 from ziprerank_integrations.options import (
     Attention,
     CacheBytes,
@@ -218,31 +223,44 @@ class ZipRerankRanker:
         self._ranker().close()
 
     @component.output_types(documents=list[Document])
-    def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, Any]:
+    def run(
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        score_threshold: float | None = None,
+    ) -> dict[str, Any]:
         """Rank documents; the class describes the result.
 
         Args:
             query: The question.
             documents: The candidates, in the retriever's order. They are not modified.
             top_k: How many documents to return; None is the component's own setting.
+            score_threshold: Documents with a lower score are left out; None is the component's own setting.
 
         Raises:
-            ValueError: If the query is blank, or ``top_k`` is less than 1.
+            ValueError: If the query is blank, or ``top_k`` or ``score_threshold`` is out of its range.
             PageError: If a page image cannot be read and ``on_error`` is ``"raise"``; it names the document.
         """
         check_top_n(top_k, "top_k")
+        check_threshold(score_threshold)
         candidates = _without_duplicates(documents)
-        ranked = self._ranker().rank(query, candidates, self._fields, top_k)
+        ranked = self._ranker().rank(query, candidates, self._fields, top_k, score_threshold)
         return {"documents": _copies(candidates, ranked)}
 
     @component.output_types(documents=list[Document])
     async def run_async(
-        self, query: str, documents: list[Document], top_k: int | None = None
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        score_threshold: float | None = None,
     ) -> dict[str, Any]:
         """Rank documents without blocking the event loop. See `run`."""
         check_top_n(top_k, "top_k")
+        check_threshold(score_threshold)
         candidates = _without_duplicates(documents)
-        ranked = await self._ranker().arank(query, candidates, self._fields, top_k)
+        ranked = await self._ranker().arank(query, candidates, self._fields, top_k, score_threshold)
         return {"documents": _copies(candidates, ranked)}
 
     def _ranker(self) -> DocumentRanker:

@@ -1,0 +1,135 @@
+"""Render the PDFs in some folders with both libraries, and print the pages whose ink differs.
+
+    python scripts/pdf_corpus.py FOLDER... [--most 20]
+
+Each page is rendered at a longest edge of 256 px with PyMuPDF and with pypdfium2, each without the other's
+help, in a process with a limit of time. Ink is the mean difference of the pixels from the most frequent grey,
+in [0, 1].
+The page labels are compared with those of pypdf.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+from collections import Counter
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import Any
+
+import pypdf
+from PIL import Image
+
+from ziprerank_integrations.errors import PageError
+from ziprerank_integrations.pages import page_labels, pdf
+from ziprerank_integrations.pages.sizes import rendered_size, within
+
+SIDE = 256
+MOST_PAGES = 40
+SECONDS = 60
+LIBRARIES = ("pymupdf", "pdfium")
+
+
+def ink(image: Image.Image) -> float:
+    """Return the mean difference of the pixels from the most frequent grey, in [0, 1]."""
+    histogram = image.convert("L").histogram()
+    paper = max(range(256), key=histogram.__getitem__)
+    return sum(n * abs(value - paper) for value, n in enumerate(histogram)) / sum(histogram) / 255
+
+
+def render(path: str, library: str) -> list[float | str] | str:
+    """Return each page's ink, or why it has no image; one text if the file cannot be opened."""
+    try:
+        document = pdf._library(library, "", path, None, None)
+    except PageError as error:
+        return error.reason
+    results: list[float | str] = []
+    for index in range(min(document.page_count, MOST_PAGES)):
+        try:
+            width, height = rendered_size(*document.size(index), "", within(SIDE), None)
+            image = document.render(index, width, height)
+            extrema: Any = image.getextrema()
+            blank = all(low == high for low, high in extrema)
+            lost = document.lost_content(index, tuple(low for low, _ in extrema)) if blank else None
+            results.append(ink(image) if lost is None else lost)
+        except Exception as error:
+            results.append(f"is broken: {error}")
+    return results
+
+
+def labels_differ(path: str) -> str | None:
+    """Return how a file's labels differ from pypdf's; None if they are equal or pypdf cannot read it."""
+    try:
+        expected = pypdf.PdfReader(path).page_labels
+    except Exception:
+        return None
+    try:
+        labels = page_labels.read("", path, None, None, len(expected))
+    except PageError as error:
+        return error.reason
+    pairs = zip(labels, expected, strict=True)
+    return next((f"{own!r} and not {other!r}" for own, other in pairs if own != other), None)
+
+
+class Processes:
+    """One process, replaced when it takes too long."""
+
+    def __init__(self) -> None:
+        self._pool: Pool | None = None
+
+    def run(self, function: Any, *arguments: Any) -> Any:
+        """Return a function's result; a text if it takes too long."""
+        if self._pool is None:
+            self._pool = multiprocessing.get_context("spawn").Pool(1)
+        try:
+            return self._pool.apply_async(function, arguments).get(SECONDS)
+        except multiprocessing.TimeoutError:
+            self._pool.terminate()
+            self._pool = None
+            return f"takes longer than {SECONDS} s"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--most", type=int, default=20, help="rows of the table")
+    arguments = parser.parse_args()
+    files = sorted(file for folder in arguments.folders for file in folder.rglob("*.pdf"))
+    processes, counts = Processes(), Counter[str]()
+    rows: list[tuple[float, str, list[str]]] = []
+    for file in files:
+        results = [processes.run(render, str(file), library) for library in LIBRARIES]
+        difference = processes.run(labels_differ, str(file))
+        if difference is not None:
+            rows.append((3.0, file.name, ["labels", difference]))
+        counts["files"] += 1
+        pages = [result for result in results if isinstance(result, list)]
+        if len(pages) < 2:
+            counts["files that neither opens" if not pages else "files that one opens"] += 1
+            if pages:
+                names = [f"{len(result)} pages" if isinstance(result, list) else result for result in results]
+                rows.append((2.0, file.name, names))
+            continue
+        for number, (first, second) in enumerate(zip(*pages, strict=False), 1):
+            counts["pages"] += 1
+            texts = [value if isinstance(value, str) else f"{value:.4f}" for value in (first, second)]
+            if isinstance(first, str) and isinstance(second, str):
+                counts["pages without an image"] += 1
+            elif isinstance(first, str) or isinstance(second, str):
+                counts["pages with one image"] += 1
+                rows.append((1.0, f"{file.name}, page {number}", texts))
+            else:
+                counts["pages whose ink differs by over 0.02"] += abs(first - second) > 0.02
+                rows.append((abs(first - second), f"{file.name}, page {number}", texts))
+    write = sys.stdout.write
+    write(", ".join(f"{n} {name}" for name, n in counts.items()) + "\n\n")
+    write("| page | " + " | ".join(LIBRARIES) + " |\n|---|---|---|\n")
+    rows.sort(key=lambda row: -row[0])
+    for _, name, texts in rows[: arguments.most]:
+        write(f"| {name} | " + " | ".join(text[:70].replace("|", "/") for text in texts) + " |\n")
+
+
+if __name__ == "__main__":
+    main()
