@@ -65,6 +65,7 @@ def serve(
     limits = {"timeout": timeout, "max_waiting": max_waiting, "allow_urls": allow_urls}
     settings = ServerSettings(
         api_key=api_key,
+        on_error=options["on_error"],
         **{name: value for name, value in limits.items() if value is not None},  # type: ignore[arg-type]
     )
     chosen, why = choose(model, options["device"])
