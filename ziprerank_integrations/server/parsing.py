@@ -99,7 +99,13 @@ def from_wire(request: WireRequest, fetched: Fetched, slot: Slot, settings: Serv
     documents = [document.to_json() for document in request.documents] if request.return_documents else None
 
     def write(ranking: Ranking, name: str) -> dict[str, Any]:
-        return write_response(ranking, name, evidence=request.return_evidence, documents=documents)
+        return write_response(
+            ranking,
+            name,
+            evidence=request.return_evidence,
+            documents=documents,
+            cache=settings.shares_usage,
+        )
 
     return RankRequest(
         request.query,
@@ -151,7 +157,7 @@ def from_form(
     request_pages = [RequestPage(PdfPage(file, number), slot.ended) for number in numbers]
 
     def write(ranking: Ranking, name: str) -> dict[str, Any]:
-        response = write_response(ranking, name)
+        response = write_response(ranking, name, cache=settings.shares_usage)
         for result, item in zip(response["results"], ranking, strict=True):
             result["page"] = item.page.number
         return response

@@ -18,6 +18,8 @@ class ServerSettings:
         api_key: The bearer token that clients must send; None requires none. White space around it, such as
             the line break at the end of a file, is removed.
         allow_urls: Whether images that clients name by URL are fetched, from public addresses only.
+        share_usage: Whether responses report which pages were cached, and so what other clients sent. None
+            does so if there is no API key, as for one user on one machine.
         on_error: Whether a document that is not readable fails its request (``"raise"``), or is ranked last
             with its error (``"last"``), which the reranker must support; a request may set it, too.
         max_body_bytes: The largest body of a request.
@@ -48,6 +50,7 @@ class ServerSettings:
 
     api_key: str | None = field(default=None, repr=False)
     allow_urls: bool = False
+    share_usage: bool | None = None
     on_error: str = "raise"
     max_body_bytes: int = 256 * 2**20
     max_documents: int = 1000
@@ -73,9 +76,16 @@ class ServerSettings:
                 raise ValueError("api_key must be a text that is not blank, or None")
             object.__setattr__(self, "api_key", self.api_key.strip())
         flag("allow_urls", self.allow_urls)
+        if self.share_usage is not None:
+            flag("share_usage", self.share_usage)
         choice("on_error", self.on_error, ("raise", "last"))
         for name, value in vars(self).items():
             if name in _SECONDS:
                 seconds(name, value)
-            elif name not in ("api_key", "allow_urls", "on_error"):
+            elif name not in ("api_key", "allow_urls", "share_usage", "on_error"):
                 integer(name, value, 0 if name in ("max_waiting", "max_decoded_bytes") else 1)
+
+    @property
+    def shares_usage(self) -> bool:
+        """Whether responses report which pages were cached."""
+        return self.api_key is None if self.share_usage is None else self.share_usage

@@ -11,9 +11,19 @@ from ziprerank_integrations.scores import decreasing
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
 from ziprerank_integrations.wire.request import WireError
 
+# What a usage reports of the cache, and so of earlier requests; and the stages whose time does not depend on
+# it, or is known to the client anyway.
+_CACHE_FIELDS = ("encoded", "prepared", "cached")
+_OTHER_STAGES = ("language", "total")
+
 
 def write_response(
-    ranking: Ranking, name: str, *, evidence: bool = False, documents: Sequence[Any] | None = None
+    ranking: Ranking,
+    name: str,
+    *,
+    evidence: bool = False,
+    documents: Sequence[Any] | None = None,
+    cache: bool = True,
 ) -> dict[str, Any]:
     """Return a ranking as JSON types.
 
@@ -22,6 +32,7 @@ def write_response(
         name: The id of the response.
         evidence: Whether results report which visual tokens the model saw.
         documents: By index, the documents to repeat; None repeats none.
+        cache: Whether the usage reports which pages were cached, and so were in earlier requests.
     """
     results = []
     for item in ranking:
@@ -38,7 +49,11 @@ def write_response(
         response["scale"] = ranking.scale
     if ranking.usage is not None:
         tokens = ranking.usage.tokens_after
-        response["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens, **ranking.usage.to_dict()}
+        usage = ranking.usage.to_dict()
+        if not cache:
+            usage = {field: value for field, value in usage.items() if field not in _CACHE_FIELDS}
+            usage["ms"] = {stage: ms for stage, ms in usage["ms"].items() if stage in _OTHER_STAGES}
+        response["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens, **usage}
     return response
 
 
@@ -131,8 +146,9 @@ def _evidence(value: Any) -> Evidence | None:
 
 def _usage(value: Any) -> Usage | None:
     names = [field.name for field in fields(Usage)]
-    if not isinstance(value, dict) or not all(name in value for name in names):
+    if not isinstance(value, dict) or not all(name in value for name in names if name not in _CACHE_FIELDS):
         return None  # another server's usage has other fields
+    value = {**dict.fromkeys(_CACHE_FIELDS, 0), **value}
     ms = value["ms"]
     if not isinstance(ms, dict) or any(_number(duration) is None for duration in ms.values()):
         raise WireError("ms of the usage must be finite numbers")
