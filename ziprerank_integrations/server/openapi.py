@@ -57,7 +57,9 @@ _ERROR = {
                 "reason": {"type": "string", "description": "The message without the document's name."},
             },
             "required": ["code", "message"],
-        }
+        },
+        "detail": {"type": "string", "description": "The error's message, for clients of Jina."},
+        "message": {"type": "string", "description": "The error's message, for clients of Cohere."},
     },
 }
 _RESULT = {
