@@ -92,7 +92,7 @@ class Usage:
     Attributes:
         pages: Candidates given.
         windows: Forward passes of the language model.
-        encoded: Pages that went through the vision tower.
+        encoded: Pages that went through the vision tower. 0, like the next two, if a server reports none.
         prepared: Those of them whose keys and values were computed, by a checkpoint with the page first.
         cached: Pages whose features were found in the cache.
         tokens_before: Visual tokens of all windows before pruning.

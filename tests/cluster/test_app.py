@@ -164,6 +164,8 @@ def test_arguments_come_from_a_file_or_the_command_line() -> None:
     [application] = config["applications"]
     assert application["import_path"] == "ziprerank_integrations.cluster:build_app"
     assert ClusterArgs.model_validate(application["args"]).max_replicas == 4
+    # It listens on all addresses, so it needs a key.
+    assert config["http_options"]["host"] == "0.0.0.0" and application["args"]["api_key_env"]
     build_app(application["args"])
     # `serve run` passes the arguments of the command line as strings.
     assert ClusterArgs.model_validate({"num_gpus": "0.5", "max_side": "512"}).num_gpus == 0.5

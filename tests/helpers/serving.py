@@ -202,7 +202,8 @@ def post(client: httpx.Client, documents: Any = ("a", "b"), path: str = "/v1/rer
 def failure(response: httpx.Response) -> tuple[int, str, int | None]:
     """Check an error response, and return its status, code and index."""
     error = response.json()["error"]
-    assert set(response.json()) == {"error"} and error["message"]
+    assert set(response.json()) == {"error", "detail", "message"} and error["message"]
+    assert response.json()["detail"] == response.json()["message"] == error["message"]
     assert "Traceback" not in response.text and ".py" not in response.text
     return response.status_code, error["code"], error.get("index")
 

@@ -69,7 +69,8 @@ def test_other_errors_have_neither_index_nor_reason() -> None:
     assert error_of(QueryError("too long")) == {"code": "invalid_query", "message": "too long"}
     response = ApiError(429, "queue_full", "full", retry_after=7).response()
     assert response.status_code == 429 and response.headers["retry-after"] == "7"
-    assert json.loads(bytes(response.body)) == {"error": {"code": "queue_full", "message": "full"}}
+    error = {"code": "queue_full", "message": "full"}
+    assert json.loads(bytes(response.body)) == {"error": error, "detail": "full", "message": "full"}
 
 
 def test_an_option_that_a_model_does_not_support_has_its_own_code() -> None:

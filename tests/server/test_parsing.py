@@ -26,7 +26,7 @@ from tests.helpers.serving import (
     running,
 )
 from tests.pages.test_urls import private_addresses_allowed, web
-from ziprerank_integrations import Page
+from ziprerank_integrations import Page, ZipReranker
 from ziprerank_integrations.pages import urls
 from ziprerank_integrations.server import ServerSettings, create_app
 
@@ -109,6 +109,47 @@ def test_an_error_names_the_document(client: httpx.Client, document: Any, code: 
     assert failure(response) == (422, code, 2)
     error = response.json()["error"]
     assert error["message"] == f"document 2: {error['reason']}"
+
+
+def bad_documents() -> list[Any]:
+    broken = {"image": base64_of(encoded(picture(1, (90, 90)))[:900])}
+    page = encoded_document(3)
+    return [
+        " ",
+        broken,
+        page,
+        {"image": "!!"},
+        {"image": "http://x.org/a"},
+        "x " * 30_000,
+        {"same_as": 0},
+        page,
+    ]
+
+
+def test_documents_that_are_not_readable_are_ranked_last(
+    small: ZipReranker, engine_client: httpx.Client
+) -> None:
+    documents = bad_documents()
+    assert failure(post(engine_client, documents)) == (422, "bad_document", 0)
+    by_request = post(engine_client, documents, on_error="last", return_documents=True)
+    with (
+        running(create_app(small.with_options(on_error="last"), ServerSettings(on_error="last"))) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        by_server = post(client, documents, return_documents=True)
+        assert failure(post(client, documents, on_error="raise")) == (422, "bad_document", 0)
+    assert by_request.status_code == 200, by_request.text
+    results = by_request.json()["results"]
+    assert results == by_server.json()["results"]
+    assert [result["index"] for result in results] == [2, 7, 0, 1, 3, 4, 5, 6]
+    errors = {result["index"]: result["error"] for result in results if "error" in result}
+    assert set(errors) == {0, 1, 3, 4, 5, 6} and "the text is blank" in errors[0] == errors[6]
+    assert "neither a data URI" in errors[3] and "60,000 characters" in errors[5]
+    assert all(result["logit"] is None for result in results if "error" in result)
+
+
+def test_a_reranker_that_cannot_rank_documents_last_returns_422(client: httpx.Client) -> None:
+    assert failure(post(client, on_error="last"))[:2] == (422, "unsupported_option")
 
 
 def test_the_error_for_a_pdf_names_the_route_for_pdfs(client: httpx.Client) -> None:

@@ -25,7 +25,7 @@ from tests.helpers.serving import (
     running,
     until,
 )
-from ziprerank_integrations import CheckpointError, Page, PageError, Ranking, ZipReranker
+from ziprerank_integrations import CheckpointError, Page, PageError, Ranking, RemoteReranker, ZipReranker
 from ziprerank_integrations.pages.origins import ImageBytes
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.server import ServerSettings, create_app
@@ -168,6 +168,34 @@ def test_requests_are_decoded_while_the_device_is_busy(monkeypatch: pytest.Monke
         # Pages that were ranked recently are not decoded again: the engine has their features.
         assert httpx.post(f"{url}/v1/rerank", json=body).status_code == 200
     assert len(threads) == 6 and all(name.startswith("ziprerank-decode") for name in threads)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shared"),
+    [
+        (ServerSettings(), True),
+        (ServerSettings(api_key="k"), False),
+        (ServerSettings(api_key="k", share_usage=True), True),
+        (ServerSettings(share_usage=False), False),
+    ],
+    ids=str,
+)
+def test_clients_that_share_a_server_do_not_learn_what_is_cached(
+    small: ZipReranker, make_pdf: Callable[..., Path], settings: ServerSettings, shared: bool
+) -> None:
+    headers = {"Authorization": "Bearer k"}
+    with (
+        running(create_app(small, settings)) as url,
+        httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT) as client,
+    ):
+        pdf = {"files": {"file": make_pdf(2).read_bytes()}, "data": {"query": "q"}}
+        usages = [post(client).json()["usage"], client.post("/v1/rerank/pdf", **pdf).json()["usage"]]
+        ranking = RemoteReranker(url, api_key="k").rerank("q", [Page.from_text("a")])
+        assert ranking.usage is not None and ranking.usage.pages == 1
+    for usage in usages:
+        assert usage["pages"] == 2 and {"language", "total"} <= set(usage["ms"])
+        assert ({"cached", "encoded", "prepared"} <= set(usage)) is shared
+        assert ("cached" in usage or "encoded" in usage or "vision" in usage["ms"]) is shared
 
 
 @pytest.mark.slow

@@ -18,6 +18,9 @@ from ziprerank_integrations.server import ServerSettings
         {"workers": 0},
         {"max_waiting": -1},
         {"decoders": 1.5},
+        {"fetchers": 0},
+        {"on_error": "first"},
+        {"share_usage": "yes"},
     ],
     ids=str,
 )

@@ -94,6 +94,8 @@ def test_a_request_survives_a_round_trip() -> None:
         ({"instruction": 7}, "invalid_request", None),
         ({"instruction": "\ud800"}, "invalid_request", None),
         ({"return_documents": "yes"}, "invalid_request", None),
+        ({"on_error": "first"}, "invalid_request", None),
+        ({"on_error": ["last"]}, "invalid_request", None),
         ({"sizes": {"max_side": 1024}}, "invalid_request", None),
         *(
             ({"documents": ["fine", invalid]}, "bad_document", 1)
@@ -135,6 +137,21 @@ def test_invalid_requests(change: dict[str, Any], code: str, index: int | None) 
 def test_a_body_must_be_an_object(data: Any) -> None:
     with pytest.raises(WireError, match="must be a JSON object"):
         read_request(data)
+
+
+def test_documents_that_are_not_readable_are_errors_if_they_are_ranked_last() -> None:
+    data = {"query": "q", "documents": ["a", " ", 7, {"same_as": 1}]}
+    expected = (
+        WireDocument(text="a"),
+        WireDocument(error="the text is blank"),
+        WireDocument(error="must be a string or an object"),
+        WireDocument(same_as=1),
+    )
+    requested = read_request({**data, "on_error": "last"})
+    assert requested.documents == read_request(data, on_error="last").documents == expected
+    assert requested.to_json()["on_error"] == "last" and expected[1].to_json() == {}
+    with pytest.raises(WireError, match="document 1: the text is blank"):
+        read_request({**data, "on_error": "raise"}, on_error="last")
 
 
 def test_a_size_rule_survives_a_round_trip() -> None:

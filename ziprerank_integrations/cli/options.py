@@ -53,7 +53,7 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "stride": (CallOptions, (RANK,), "Pages that the window moves by. Default: half a window."),
     "instruction": (CallOptions, _ALL, "What relevance means, in a pointwise checkpoint's prompt."),
     "max_side": (CallOptions, _ALL, "Longest edge of a page in pixels, a multiple of 32."),
-    "on_error": (CallOptions, (RANK, INDEX), "Fail on an unreadable page, or rank it last"),
+    "on_error": (CallOptions, (RANK, SERVE, INDEX), "Fail on an unreadable page, or rank it last"),
     "page_store": (EngineOptions, _QUERY, "Folder in which page features are kept between runs."),
     "cache_bytes": (
         EngineOptions,

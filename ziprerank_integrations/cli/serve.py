@@ -31,6 +31,9 @@ def serve(
         list[str] | None,
         typer.Option("--allow-origin", help="Origin whose web pages may use the server (CORS)."),
     ] = None,
+    share_usage: Annotated[
+        bool, typer.Option("--share-usage", help="Report cached pages although clients share the server.")
+    ] = False,
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="Seconds that a request may take.")
     ] = None,
@@ -65,6 +68,9 @@ def serve(
     limits = {"timeout": timeout, "max_waiting": max_waiting, "allow_urls": allow_urls}
     settings = ServerSettings(
         api_key=api_key,
+        on_error=options["on_error"],
+        # On the loopback interface without a key, there is one user.
+        share_usage=True if share_usage else None if is_loopback(host) else False,
         **{name: value for name, value in limits.items() if value is not None},  # type: ignore[arg-type]
     )
     chosen, why = choose(model, options["device"])

@@ -63,7 +63,9 @@ class ApiError(Exception):
             headers["Retry-After"] = str(self.retry_after)
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse({"error": error}, self.status, headers)
+        # Jina's clients read detail, and Cohere's message.
+        content = {"error": error, "detail": str(self), "message": str(self)}
+        return JSONResponse(content, self.status, headers)
 
 
 def api_error_for(error: Exception) -> ApiError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
@@ -81,6 +81,10 @@ class RerankBody(Struct):
     sizes: Annotated[
         SizeRule | UnsetType | None,  # type: ignore[valid-type]
         Meta(description="The size rule by which the client rendered pages; see /v1/model."),
+    ] = UNSET
+    on_error: Annotated[
+        Literal["raise", "last"] | UnsetType | None,
+        Meta(description="Whether a document that is not readable fails the request, or is ranked last."),
     ] = UNSET
     model: Annotated[
         Any, Meta(description="Ignored: a server has one model, and the response has its name.")

@@ -23,7 +23,7 @@ def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
 
 _SCHEMA = msgspec.json.schema(RerankBody)
 _RERANK = _inline({"$ref": _SCHEMA["$ref"]}, _SCHEMA["$defs"])
-_FORM_OPTIONS = ("top_n", "keep_ratio", "instruction")
+_FORM_OPTIONS = ("top_n", "keep_ratio", "instruction", "on_error")
 
 
 def _body(content_type: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +57,9 @@ _ERROR = {
                 "reason": {"type": "string", "description": "The message without the document's name."},
             },
             "required": ["code", "message"],
-        }
+        },
+        "detail": {"type": "string", "description": "The error's message, for clients of Jina."},
+        "message": {"type": "string", "description": "The error's message, for clients of Cohere."},
     },
 }
 _RESULT = {

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from ziprerank_integrations.errors import PageAccessError, PageError, PageTooLargeError
+from ziprerank_integrations.errors import PageError, PageTooLargeError
 from ziprerank_integrations.pages import decode
-from ziprerank_integrations.pages.origins import ImageBytes, Origin, PdfPage, Url, from_base64, from_data_uri
+from ziprerank_integrations.pages.origins import ImageBytes, Origin, PdfPage, from_base64, from_data_uri
 from ziprerank_integrations.pages.page_selection import TooManyPagesError
 from ziprerank_integrations.pages.pdf import is_pdf, pdf_file
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.server import json_body
-from ziprerank_integrations.server.api_error import ApiError, logger
+from ziprerank_integrations.server.api_error import ApiError
+from ziprerank_integrations.server.fetching import Fetched
 from ziprerank_integrations.server.queue import Abandoned, Slot
-from ziprerank_integrations.server.request_page import RenderedImage, RequestPage
+from ziprerank_integrations.server.request_page import RenderedImage, RequestPage, Unreadable
 from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.types import Page, Ranking
 from ziprerank_integrations.wire.request import WireDocument, WireRequest, read_request
@@ -23,7 +24,6 @@ from ziprerank_integrations.wire.response import write_response
 
 # A TGA file has no signature.
 _FORMATS = tuple(name for name in decode.FORMATS if name != "TGA")
-_FETCH_SECONDS = 20.0  # for one URL
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class RankRequest:
         top_n: How many results to return; None returns all.
         options: The options of a call that the request sets.
         sizes: The size rule by which the client has rendered pages; None if it has rendered none.
+        last: Whether documents that are not readable are ranked last, instead of failing the request.
         write: Returns the response's JSON, from a ranking and the response's id.
     """
 
@@ -46,22 +47,38 @@ class RankRequest:
     top_n: int | None
     options: dict[str, Any]
     sizes: Sizes | None
+    last: bool
     write: Callable[[Ranking, str], dict[str, Any]]
 
 
-def from_json(body: bytes, slot: Slot, settings: ServerSettings) -> RankRequest:
-    """Read a request to rank documents. Blocking: it decodes base64, and fetches URLs where that is allowed.
+def read_json(body: bytes, settings: ServerSettings) -> WireRequest:
+    """Read a JSON body. Blocking.
 
     Raises:
         ApiError: If it is not JSON, or a limit is exceeded.
         WireError: If it is not a valid request.
+    """
+    request = read_request(json_body.read(body, settings.max_documents), on_error=settings.on_error)
+    _check_texts(request, settings)
+    return request
+
+
+def from_wire(request: WireRequest, fetched: Fetched, slot: Slot, settings: ServerSettings) -> RankRequest:
+    """Read the documents of a request. Blocking: it decodes base64, and reads the headers of images.
+
+    Args:
+        request: The request.
+        fetched: By index, the images behind URLs.
+        slot: The request's slot.
+        settings: The limits.
+
+    Raises:
+        ApiError: If a limit is exceeded.
         PageError: If a document is not a page.
     """
-    request = read_request(json_body.read(body, settings.max_documents))
-    _check_texts(request, settings)
+    last = _on_error(request, settings) == "last"
     pages: list[Page] = []
     request_pages: list[RequestPage] = []
-    fetched = 0
     for index, document in enumerate(request.documents):
         if document.same_as is not None:
             pages.append(pages[document.same_as])
@@ -69,24 +86,36 @@ def from_json(body: bytes, slot: Slot, settings: ServerSettings) -> RankRequest:
         if slot.ended.is_set():
             raise Abandoned
         try:
-            origin = _origin(document, index, settings)
-        except PageError as error:
-            raise error.at(index) from error
-        if document.image is not None and _is_url(document.image) and isinstance(origin, ImageBytes):
-            # Fetched bytes take as much memory as sent ones, so the same limit applies to them.
-            fetched += len(origin.data)
-            if fetched > settings.max_body_bytes:
-                message = f"the images behind URLs have more than {settings.max_body_bytes:,} bytes"
-                raise ApiError(422, "images_too_large", message, index=index)
+            origin = _origin(document, index, settings, fetched.get(index))
+        except (PageError, ApiError) as error:
+            if last:
+                origin = Unreadable(f"document {index}", str(error.reason or error))
+            elif isinstance(error, PageError):
+                raise error.at(index) from error
+            else:
+                raise
         request_pages.append(RequestPage(origin, slot.ended, index))
         pages.append(Page(request_pages[-1]))
     documents = [document.to_json() for document in request.documents] if request.return_documents else None
 
     def write(ranking: Ranking, name: str) -> dict[str, Any]:
-        return write_response(ranking, name, evidence=request.return_evidence, documents=documents)
+        return write_response(
+            ranking,
+            name,
+            evidence=request.return_evidence,
+            documents=documents,
+            cache=settings.shares_usage,
+        )
 
     return RankRequest(
-        request.query, pages, request_pages, request.top_n, request.options, request.sizes, write
+        request.query,
+        pages,
+        request_pages,
+        request.top_n,
+        _options(request),
+        request.sizes,
+        last,
+        write,
     )
 
 
@@ -111,6 +140,7 @@ def from_form(
             "top_n": _number(int, "top_n", fields),
             "keep_ratio": _number(float, "keep_ratio", fields),
             "instruction": fields.get("instruction"),
+            "on_error": fields.get("on_error"),
         }
     )
     _check_texts(request, settings)
@@ -127,7 +157,7 @@ def from_form(
     request_pages = [RequestPage(PdfPage(file, number), slot.ended) for number in numbers]
 
     def write(ranking: Ranking, name: str) -> dict[str, Any]:
-        response = write_response(ranking, name)
+        response = write_response(ranking, name, cache=settings.shares_usage)
         for result, item in zip(response["results"], ranking, strict=True):
             result["page"] = item.page.number
         return response
@@ -137,8 +167,9 @@ def from_form(
         [Page(page) for page in request_pages],
         request_pages,
         request.top_n,
-        request.options,
+        _options(request),
         None,
+        _on_error(request, settings) == "last",
         write,
     )
 
@@ -158,7 +189,17 @@ def _check_texts(request: WireRequest, settings: ServerSettings) -> None:
             raise ApiError(422, code, f"the {name} has {length:,} characters; {limit}")
 
 
-def _origin(document: WireDocument, index: int, settings: ServerSettings) -> Origin:
+def _options(request: WireRequest) -> dict[str, Any]:
+    return request.options if request.on_error is None else {**request.options, "on_error": request.on_error}
+
+
+def _on_error(request: WireRequest, settings: ServerSettings) -> str:
+    return settings.on_error if request.on_error is None else request.on_error
+
+
+def _origin(
+    document: WireDocument, index: int, settings: ServerSettings, fetched: bytes | PageError | ApiError | None
+) -> Origin:
     """Return the origin of a document's page. It must not repeat another document.
 
     Raises:
@@ -167,12 +208,18 @@ def _origin(document: WireDocument, index: int, settings: ServerSettings) -> Ori
         ApiError: If it is too large.
     """
     label = f"document {index}"
+    if document.error is not None:
+        raise PageError(label, document.error)
     if document.text is not None:
         if len(document.text) > settings.max_text_chars:
             reason = f"{len(document.text):,} characters are more than {settings.max_text_chars:,}"
             raise ApiError(422, "text_too_long", f"{label}: {reason}", index=index, reason=reason)
         return Page.from_text(document.text, name=label).origin
-    data = _image_bytes(document.image if document.image is not None else "", label, settings)
+    if isinstance(fetched, Exception):
+        raise fetched
+    data = (
+        _image_bytes("" if document.image is None else document.image, label) if fetched is None else fetched
+    )
     try:
         decode.check_header(data, label, formats=_FORMATS, max_pixels=settings.max_image_pixels)
     except PageTooLargeError as error:
@@ -185,28 +232,10 @@ def _origin(document: WireDocument, index: int, settings: ServerSettings) -> Ori
     return ImageBytes(data, label)
 
 
-def _is_url(image: str) -> bool:
-    return image[:8].lower().startswith(("http://", "https://"))
-
-
-def _image_bytes(image: str, label: str, settings: ServerSettings) -> bytes:
+def _image_bytes(image: str, label: str) -> bytes:
     try:
         if image[:5].lower() == "data:":
             return from_data_uri(image)
-        if _is_url(image):
-            page = Page.from_url(
-                image,
-                allow_urls=settings.allow_urls,
-                max_bytes=settings.max_body_bytes,
-                timeout=_FETCH_SECONDS,
-            )
-            return cast(Url, page.origin).encoded()
-    except PageAccessError as error:
-        if not settings.allow_urls:
-            raise PageAccessError(label, error.reason) from error
-        # How a name resolves inside the server's network must not leave it.
-        logger.warning("not fetched: %s", error)
-        raise PageAccessError(label, "the address is not public") from error
     except PageError as error:
         raise PageError(label, error.reason) from error
     data = from_base64(image)

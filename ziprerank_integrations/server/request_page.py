@@ -98,6 +98,29 @@ class RenderedImage(ImageBytes):
         return f"{super().fingerprint()}:{self.natural}"
 
 
+class Unreadable:
+    """The origin of a document that is not a page, to be ranked last.
+
+    Args:
+        label: The document's name in errors.
+        reason: What is wrong with it.
+    """
+
+    path = number = None
+
+    def __init__(self, label: str, reason: str) -> None:
+        self.label = label
+        self._reason = reason
+
+    def fingerprint(self) -> str:
+        """Return an id of the error; there is no content."""
+        return f"unreadable:{self.label}:{self._reason}"
+
+    def image(self, size: SizeRule | None = None, max_pixels: int | None = None) -> Image.Image:
+        """Raise the error."""
+        raise PageError(self.label, self._reason)
+
+
 class RequestPage:
     """The origin of a page of a request.
 

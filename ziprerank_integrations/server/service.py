@@ -21,7 +21,7 @@ from ziprerank_integrations.pages import pdf
 from ziprerank_integrations.pages.origins import PdfPage
 from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 from ziprerank_integrations.pages.sizes import SizeRule
-from ziprerank_integrations.server import body, parsing
+from ziprerank_integrations.server import body, fetching, parsing
 from ziprerank_integrations.server.api_error import ApiError, api_error_for
 from ziprerank_integrations.server.metrics import Metrics
 from ziprerank_integrations.server.parsing import RankRequest
@@ -51,11 +51,13 @@ class Service:
             settings.workers, settings.max_waiting, settings.max_waiting_bytes, settings.timeout
         )
         self.metrics = Metrics(lambda: self.queue.waiting, lambda: self._reranker.cached_bytes)
+        # Threads of their own for each kind of work: slow URLs, images and PDFs must not delay one another.
+        self._parsers = ThreadPoolExecutor(2, thread_name_prefix="ziprerank-parse")
+        self._fetchers = ThreadPoolExecutor(settings.fetchers, thread_name_prefix="ziprerank-fetch")
         self._decoders = ThreadPoolExecutor(settings.decoders, thread_name_prefix="ziprerank-decode")
         self._pdf_workers = PdfWorkers(
             settings.pdf_workers, seconds=settings.pdf_seconds, memory=settings.pdf_memory
         )
-        # Threads of their own: a slow PDF must not take those that decode other requests.
         self._pdf_threads = ThreadPoolExecutor(settings.pdf_workers, thread_name_prefix="ziprerank-pdf")
         self._budget = MemoryBudget(settings.max_decoded_bytes)
         self._recent = RecentPages()
@@ -78,8 +80,8 @@ class Service:
         """Stop the service. All requests must have ended; a load that does not end soon is left alone."""
         if self._loading is not None:
             await asyncio.wait({self._loading}, timeout=_LOAD_SECONDS)
-        self._decoders.shutdown(wait=False)
-        self._pdf_threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._parsers, self._fetchers, self._decoders, self._pdf_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
         self._pdf_workers.close()
         self.queue.close()
 
@@ -127,7 +129,9 @@ class Service:
         """Rank the documents of a JSON body."""
 
         async def parse(slot: Slot, data: bytes) -> RankRequest:
-            return await self._decode(lambda: parsing.from_json(data, slot, self.settings))
+            wire = await self._parse(lambda: parsing.read_json(data, self.settings))
+            fetched = await fetching.fetch(wire, slot, self.settings, self._fetchers)
+            return await self._parse(lambda: parsing.from_wire(wire, fetched, slot, self.settings))
 
         return await self._respond(request, "rerank", "application/json", parse)
 
@@ -183,7 +187,7 @@ class Service:
                 message = "the pages were rendered by another size rule than the model's; see /v1/model"
                 raise ApiError(409, "sizes_changed", message)
             try:
-                await self._prepare(rank_request.request_pages, sizes)
+                await self._prepare(rank_request, sizes)
                 self.metrics.observe_stage("decode", time.perf_counter() - started)
                 ranking = await self.queue.run(
                     slot, functools.partial(_rerank, reranker, rank_request, slot, self._pdf_workers)
@@ -193,7 +197,7 @@ class Service:
                     page.close()
         self.metrics.observe_stage("queue", slot.queued)
         self.metrics.count_ranking(ranking.usage)
-        return await self._decode(lambda: self._finish(rank_request, ranking))
+        return await self._parse(lambda: self._finish(rank_request, ranking))
 
     def _finish(self, rank_request: RankRequest, ranking: Ranking) -> dict[str, Any]:
         self._recent.add(rank_request.request_pages)
@@ -210,27 +214,34 @@ class Service:
         except ValueError as error:  # the values are in their ranges, so the checkpoint cannot use them
             raise ApiError(422, "unsupported_option", str(error)) from error
 
-    async def _prepare(self, pages: list[RequestPage], sizes: SizeRule | None) -> None:
+    async def _prepare(self, rank_request: RankRequest, sizes: SizeRule | None) -> None:
         """Decode pages in parallel before their turn, so that the device does not wait for it."""
         if sizes is None:
             return
 
         limits = (sizes, self.settings.max_image_pixels, self._budget, self._recent)
         # As many pages of one PDF at a time as there are processes: those of other requests come between.
-        turns = asyncio.Semaphore(self.settings.pdf_workers)
+        # A request with many pages queues no more than it can use, so that the next request gets its turn.
+        turns = asyncio.Semaphore(self.settings.decoders)
+        pdf_turns = asyncio.Semaphore(self.settings.pdf_workers)
 
         async def prepare(page: RequestPage) -> None:
             work = functools.partial(page.prepare, *limits)
-            if not isinstance(page.origin, PdfPage):
-                return await self._decode(work)
-            async with turns:
-                await self._read_pdf(work)
+            if isinstance(page.origin, PdfPage):
+                async with pdf_turns:
+                    await self._read_pdf(work)
+            else:
+                async with turns:
+                    await self._decode(work)
 
         # All of them, so that of several bad documents the error always names the first.
-        outcomes = await asyncio.gather(*map(prepare, pages), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(prepare, rank_request.request_pages), return_exceptions=True)
         for outcome in outcomes:
-            if outcome is not None:
+            if outcome is not None and not (rank_request.last and isinstance(outcome, PageError)):
                 raise outcome
+
+    async def _parse(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, work)
 
     async def _decode(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work)

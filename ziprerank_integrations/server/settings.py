@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from ziprerank_integrations.checks import flag, integer, seconds
+from ziprerank_integrations.checks import choice, flag, integer, seconds
 
 _SECONDS = ("timeout", "body_timeout", "pdf_seconds")
 
@@ -18,6 +18,10 @@ class ServerSettings:
         api_key: The bearer token that clients must send; None requires none. White space around it, such as
             the line break at the end of a file, is removed.
         allow_urls: Whether images that clients name by URL are fetched, from public addresses only.
+        share_usage: Whether responses report which pages were cached, and so what other clients sent. None
+            does so if there is no API key, as for one user on one machine.
+        on_error: Whether a document that is not readable fails its request (``"raise"``), or is ranked last
+            with its error (``"last"``), which the reranker must support; a request may set it, too.
         max_body_bytes: The largest body of a request.
         max_documents: The most documents of a request.
         max_text_chars: The most characters of a document that is text.
@@ -35,7 +39,8 @@ class ServerSettings:
         body_timeout: Seconds without another byte of a request's body; after that it gets a 408.
         workers: Requests ranked at a time. A device ranks one at a time; more are for a reranker that
             forwards them to other machines.
-        decoders: Threads that decode requests and images meanwhile.
+        decoders: Threads that decode images and render texts meanwhile; requests use them in turns.
+        fetchers: Threads that fetch images from URLs; one request uses at most 4 at a time.
         max_decoded_bytes: The most memory for decoding images before their turn, of all requests together. An
             image whose decoding takes more than is left is decoded in its turn, ``workers`` at a time.
 
@@ -45,6 +50,8 @@ class ServerSettings:
 
     api_key: str | None = field(default=None, repr=False)
     allow_urls: bool = False
+    share_usage: bool | None = None
+    on_error: str = "raise"
     max_body_bytes: int = 256 * 2**20
     max_documents: int = 1000
     max_text_chars: int = 50_000
@@ -60,6 +67,7 @@ class ServerSettings:
     body_timeout: float = 10.0
     workers: int = 1
     decoders: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
+    fetchers: int = 16
     max_decoded_bytes: int = 2**29
 
     def __post_init__(self) -> None:
@@ -68,8 +76,16 @@ class ServerSettings:
                 raise ValueError("api_key must be a text that is not blank, or None")
             object.__setattr__(self, "api_key", self.api_key.strip())
         flag("allow_urls", self.allow_urls)
+        if self.share_usage is not None:
+            flag("share_usage", self.share_usage)
+        choice("on_error", self.on_error, ("raise", "last"))
         for name, value in vars(self).items():
             if name in _SECONDS:
                 seconds(name, value)
-            elif name not in ("api_key", "allow_urls"):
+            elif name not in ("api_key", "allow_urls", "share_usage", "on_error"):
                 integer(name, value, 0 if name in ("max_waiting", "max_decoded_bytes") else 1)
+
+    @property
+    def shares_usage(self) -> bool:
+        """Whether responses report which pages were cached."""
+        return self.api_key is None if self.share_usage is None else self.share_usage

@@ -39,7 +39,7 @@ class WireError(ZipRerankError, ValueError):
 
 @dataclass(frozen=True)
 class WireDocument:
-    """A document of a request; exactly one of the first three attributes is set.
+    """A document of a request; exactly one of the first three attributes is set, or the last.
 
     Attributes:
         text: Text, to be rendered as a page.
@@ -47,19 +47,21 @@ class WireDocument:
         same_as: The index of an earlier document that this one repeats.
         drawn_from: ``(height, width, scalable)`` of the page that the image was rendered from, where the
             client has already rendered it at its final size; see `SizeRule`.
+        error: Why the document cannot be read, where such documents are ranked last; not on the wire.
     """
 
     text: str | None = None
     image: str | None = None
     same_as: int | None = None
     drawn_from: tuple[float, float, bool] | None = None
+    error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the document as JSON types."""
         data: dict[str, Any] = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if getattr(self, field.name) is not None
+            if field.name != "error" and getattr(self, field.name) is not None
         }
         if self.drawn_from is not None:
             data["drawn_from"] = list(self.drawn_from)
@@ -79,6 +81,8 @@ class WireRequest:
         keep_ratio: Share of visual tokens that stays; None uses the server's own.
         sizes: The size rule by which the client rendered pages; None if it rendered none.
         instruction: What relevance means, for a pointwise model; None uses the server's own.
+        on_error: Whether a document that is not readable fails the request (``"raise"``) or is ranked last
+            (``"last"``); None uses the server's own.
     """
 
     query: str
@@ -89,6 +93,7 @@ class WireRequest:
     keep_ratio: float | None = None
     sizes: Sizes | None = None
     instruction: str | None = None
+    on_error: str | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -105,6 +110,7 @@ class WireRequest:
             "return_evidence": self.return_evidence,
             **({} if self.top_n is None else {"top_n": self.top_n}),
             **self.options,
+            **({} if self.on_error is None else {"on_error": self.on_error}),
             **({} if self.sizes is None else {"sizes": write_sizes(self.sizes)}),
         }
 
@@ -121,8 +127,12 @@ class WireRequest:
         return head.removesuffix(b"}") + b', "documents": [' + documents + b"]}"
 
 
-def read_request(data: Any) -> WireRequest:
+def read_request(data: Any, on_error: str = "raise") -> WireRequest:
     """Read a request from JSON types. Unknown fields are ignored, as by the servers of the same API.
+
+    Args:
+        data: The request.
+        on_error: The server's own, for a request that has none.
 
     Raises:
         WireError: If it is not a valid request; ``index`` names the document that caused the error.
@@ -135,16 +145,30 @@ def read_request(data: Any) -> WireRequest:
         documents = [{"content": [part]} for part in documents["content"]]
     if not isinstance(documents, list):
         raise WireError("documents must be a list")
+    requested = read_on_error(data.get("on_error"))
+    last = (on_error if requested is None else requested) == "last"
     return WireRequest(
         query=read_query(data.get("query")),
-        documents=tuple(_document(document, index) for index, document in enumerate(documents)),
+        documents=tuple(_read(document, index, last) for index, document in enumerate(documents)),
         top_n=read_top_n(data.get("top_n")),
         return_documents=_flag(data, "return_documents"),
         return_evidence=_flag(data, "return_evidence"),
         keep_ratio=read_keep_ratio(data.get("keep_ratio")),
         instruction=read_instruction(data.get("instruction")),
         sizes=read_sizes(data.get("sizes")),
+        on_error=requested,
     )
+
+
+def read_on_error(value: Any) -> str | None:
+    """Read what happens to documents that are not readable; null means the server's own.
+
+    Raises:
+        WireError: If it is neither ``"raise"`` nor ``"last"``.
+    """
+    if value not in (None, "raise", "last"):
+        raise WireError('on_error must be "raise" or "last"')
+    return None if value is None else str(value)
 
 
 def read_top_n(value: Any) -> int | None:
@@ -208,6 +232,15 @@ def _flag(data: Mapping[str, Any], name: str) -> bool:
     if value is not None and not isinstance(value, bool):
         raise WireError(f"{name} must be true or false")
     return value is True
+
+
+def _read(data: Any, index: int, last: bool) -> WireDocument:
+    try:
+        return _document(data, index)
+    except WireError as error:
+        if not last:
+            raise
+        return WireDocument(error=str(error).removeprefix(f"document {index}: "))
 
 
 def _document(data: Any, index: int) -> WireDocument:

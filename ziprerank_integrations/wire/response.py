@@ -13,10 +13,19 @@ from ziprerank_integrations.wire.request import WireError
 
 _OWN_USAGE = ("pages", "windows", "tokens_before", "tokens_after")
 """What every server of this package reports. The other fields show what was cached, and may be omitted."""
+# What a usage reports of the cache, and so of earlier requests; and the stages whose time does not depend on
+# it, or is known to the client anyway.
+_CACHE_FIELDS = ("encoded", "prepared", "cached")
+_OTHER_STAGES = ("language", "total")
 
 
 def write_response(
-    ranking: Ranking, name: str, *, evidence: bool = False, documents: Sequence[Any] | None = None
+    ranking: Ranking,
+    name: str,
+    *,
+    evidence: bool = False,
+    documents: Sequence[Any] | None = None,
+    cache: bool = True,
 ) -> dict[str, Any]:
     """Return a ranking as JSON types.
 
@@ -25,6 +34,7 @@ def write_response(
         name: The id of the response.
         evidence: Whether results report which visual tokens the model saw.
         documents: By index, the documents to repeat; None repeats none.
+        cache: Whether the usage reports which pages were cached, and so were in earlier requests.
     """
     results = []
     for item in ranking:
@@ -41,7 +51,11 @@ def write_response(
         response["scale"] = ranking.scale
     if ranking.usage is not None:
         tokens = ranking.usage.tokens_after
-        response["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens, **ranking.usage.to_dict()}
+        usage = ranking.usage.to_dict()
+        if not cache:
+            usage = {field: value for field, value in usage.items() if field not in _CACHE_FIELDS}
+            usage["ms"] = {stage: ms for stage, ms in usage["ms"].items() if stage in _OTHER_STAGES}
+        response["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens, **usage}
     return response
 
 
