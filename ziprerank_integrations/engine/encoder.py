@@ -65,7 +65,7 @@ def cache_keys(
 
     keys: list[str | PageError] = []
     # In threads: hashing releases the interpreter.
-    with ThreadPoolExecutor(_threads()) as pool:
+    with ThreadPoolExecutor(_threads(), thread_name_prefix="ziprerank-hash") as pool:
         for future in [pool.submit(contextvars.copy_context().run, key, page) for page in pages]:
             keys.append(future.result())
             if stop_on_error and isinstance(keys[-1], PageError):
