@@ -119,7 +119,7 @@ def inspect(path: str | None, data: bytes | None, password: str | None, index: i
 def _has_its_resources(page: Any) -> bool:
     """Return whether the fonts, images and forms that a page names are in the file."""
     nodes = [page.get("/Resources")]
-    visited: set[Any] = set()
+    visited: set[int] = set()
     while nodes and len(visited) < _MOST_OBJECTS:
         node = nodes.pop()
         if type(node).__name__ == "IndirectObject":
