@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 import time
@@ -116,6 +117,17 @@ def test_a_call_that_waits_for_a_page_ends(reranker: ZipReranker, monkeypatch: p
         assert time.monotonic() - begin < SECONDS
     finally:
         finish.set()
+
+
+def test_ctrl_c_ends_a_call(reranker: ZipReranker, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = count_calls(
+        monkeypatch, ModelRunner, "score", lambda: (_thread.interrupt_main(), time.sleep(0.01))
+    )
+    with pytest.raises(KeyboardInterrupt):
+        reranker.rerank("q", pages(12))
+    assert len(windows) == 1
+    monkeypatch.undo()
+    assert len(reranker.rerank("q", pages(3))) == 3
 
 
 async def test_a_cancelled_task_stops_its_engine(

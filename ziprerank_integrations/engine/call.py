@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
+from ziprerank_integrations import fork
 from ziprerank_integrations.engine import windows
 from ziprerank_integrations.engine.device import StageTimer
 from ziprerank_integrations.engine.encoder import cache_keys
@@ -36,6 +37,9 @@ class _Unreadable(Exception):
 
 class _ProgressBar(tqdm):  # type: ignore[type-arg,misc,unused-ignore]
     monitor_interval = 0  # no monitor thread, which tqdm would start for a disabled bar too
+
+
+_ProgressBar.set_lock(fork.rlock())  # tqdm's own would stay locked in a forked process
 
 
 class Call:
