@@ -92,7 +92,9 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
     async def http_error(_: Request, error: HTTPException) -> Response:
         codes = {404: "not_found", 405: "method_not_allowed"}
         code = codes.get(error.status_code, "invalid_request")
-        return ApiError(error.status_code, code, error.detail).response()
+        response = ApiError(error.status_code, code, error.detail).response()
+        response.headers.update({} if error.headers is None else error.headers)  # Allow, with a 405
+        return response
 
     @app.exception_handler(Exception)
     async def unexpected_error(_: Request, error: Exception) -> Response:
