@@ -86,7 +86,7 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
 
     @app.get("/v1/models/{model:path}", summary="The model, by its name")
     async def model_by_name(model: str) -> dict[str, Any]:
-        (entry,) = service.models()["data"]
+        entry: dict[str, Any] = service.models()["data"][0]
         if entry["id"] != model:
             raise HTTPException(404, f"{model[:100]!r} is not the model of this server; see /v1/models")
         return entry
