@@ -53,10 +53,8 @@ def test_images_as_objects(served: Served, provider: str) -> None:
     assert [result["index"] for result in results] == served.order
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", WITH_DOCUMENTS)
 def test_images_as_strings(served: Served, provider: str) -> None:
-    if provider.startswith("nvidia_nim"):  # they send a string as text
-        return
     results = rerank(served, provider, served.images).results
     assert [result["index"] for result in results] == served.order
 
