@@ -2,25 +2,28 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
+CLIENTS ?= .venv-clients
 PORT ?= 8000
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The stamp has a checksum of $(TORCH) in its name, so that another version of torch is installed.
-STAMP := $(VENV)/.installed-$(shell printf '%s' '$(TORCH)' | cksum | cut -d ' ' -f 1)
+CHECKSUM := $(shell printf '%s' '$(TORCH)' | cksum | cut -d ' ' -f 1)
+STAMP := $(VENV)/.installed-$(CHECKSUM)
+CLIENTS_STAMP := $(CLIENTS)/.installed-$(CHECKSUM)
 
 MINUTES ?= 105
 JOBS ?= 2
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
-.PHONY: help demo serve test quick soak bench notebooks tiny tiny-pointwise lint format clean
+.PHONY: help demo serve test test-clients quick soak bench notebooks tiny tiny-pointwise lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    rank the pages of $(DEMO_PDF) and save ranking.png"
 	@echo "make serve   serve the bundled model over HTTP on 127.0.0.1:$(PORT)"
 	@echo "make test    run all tests except the soak tests, on $(JOBS) processes"
+	@echo "make test-clients  run clients of Cohere, Jina, NVIDIA, TEI, vLLM and Infinity against a server, in $(CLIENTS)"
 	@echo "make quick   run the tests that are not slow, on $(JOBS) processes (JOBS=$(JOBS))"
 	@echo "make bench   compare the engine's speed with the baseline's; BENCH='--preset 8b' on a GPU"
 	@echo "make notebooks  run the notebooks of examples/ and save their outputs"
@@ -34,13 +37,21 @@ help:
 
 # xargs splits $(TORCH) into words, so that it may have options (TORCH='torch --index-url …') as well as '>='.
 # A working pip means a complete environment: an interrupted `venv` leaves a python but no pip.
-$(STAMP): pyproject.toml
+# The arguments are the environment and the extra.
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is %d.%d: make PYTHON=/path/to/python3" % sys.version_info[:2])'
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	printf '%s\n' '$(TORCH)' | xargs $(PIP) install
-	$(PIP) install -e '.[dev]'
-	@rm -f $(VENV)/.installed-*
+	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(1)
+	printf '%s\n' '$(TORCH)' | xargs $(1)/bin/python -m pip --disable-pip-version-check install
+	$(1)/bin/python -m pip --disable-pip-version-check install -e '.[$(2)]'
+	@rm -f $(1)/.installed-*
 	@touch $@
+endef
+
+$(STAMP): pyproject.toml
+	$(call install,$(VENV),dev)
+
+$(CLIENTS_STAMP): pyproject.toml
+	$(call install,$(CLIENTS),clients)
 
 demo: $(STAMP)
 	$(BIN)/ziprerank rank $(DEMO_PDF) --query "$(DEMO_QUERY)" --model tiny --save ranking.png
@@ -50,6 +61,11 @@ serve: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# The warnings of clients are not errors. With -o, the default options, which leave these tests out, do not apply.
+test-clients: $(CLIENTS_STAMP)
+	$(CLIENTS)/bin/python -m pytest -o addopts="-q --strict-markers --strict-config" -W default --disable-warnings \
+		-m clients tests/clients
 
 quick: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak"
@@ -79,5 +95,5 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist ranking.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) build dist ranking.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -41,7 +41,10 @@ def test_a_slash_at_the_end_of_a_path_is_ignored(client: httpx.Client) -> None:
 
 def test_unknown_paths_and_methods_return_errors(client: httpx.Client) -> None:
     assert failure(client.get("/nothing"))[:2] == (404, "not_found")
-    assert failure(client.get("/v1/rerank"))[:2] == (405, "method_not_allowed")
+    for method, path, allowed in (("GET", "/v1/rerank", "POST"), ("DELETE", "/v1/model", "GET")):
+        response = client.request(method, path)
+        assert failure(response)[:2] == (405, "method_not_allowed")
+        assert response.headers["allow"] == allowed
 
 
 def test_only_requests_with_the_key_are_allowed() -> None:

@@ -21,6 +21,15 @@ from ziprerank_integrations.server import ServerSettings, create_app
 IMAGE = encoded(picture(1, (40, 40)))
 FIELDS = ["query", "documents", "top_n", "return_documents", "keep_ratio", "instruction", "model"]
 FIELDS += ["return_evidence"]
+DIALECT_FIELDS = [*FIELDS, "raw_scores", "return_text", "rank_fields", "on_error", "top_k"]
+# By path, the field with the documents.
+PATHS = {
+    "/v2/rerank": "documents",
+    "/infinity/rerank": "documents",
+    "/rerank": "texts",
+    "/v1/ranking": "passages",
+    "/v1/retrieval/m/reranking": "passages",
+}
 
 scalars = (
     st.none()
@@ -63,25 +72,38 @@ documents = st.one_of(
         lambda key, value: {key: value}, st.sampled_from(["text", "image", "content", "same_as"]), json_values
     ),
     st.builds(lambda image, size: {"image": image, "drawn_from": size}, images(), json_values),
+    st.builds(lambda text, image: {"text": text, "image": image}, json_values, images() | json_values),
 )
-requests = st.builds(
-    lambda fields, query, documents: {
-        **fields,
-        **({} if query is None else {"query": query}),
-        **({} if documents is None else {"documents": documents}),
-    },
-    st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4),
-    st.none() | st.text(min_size=1, max_size=30),
-    st.none()
-    | st.lists(documents, max_size=4)
-    | st.builds(lambda parts: {"content": parts}, st.lists(json_values, max_size=3)),
-)
-bodies = st.one_of(
-    requests.map(lambda body: json.dumps(body).encode()),
-    json_values.map(lambda body: json.dumps(body).encode()),
-    st.binary(max_size=200),
-    requests.flatmap(lambda body: st.integers(0, 200).map(lambda cut: json.dumps(body).encode()[: -cut - 1])),
-)
+rank_fields = st.lists(st.sampled_from(["text", "title", "image", "content", "\ud800", "é"]), max_size=3)
+
+
+def requests_of(name: str, fields: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return requests with their documents in the field of this name, and some of the other fields."""
+    return st.builds(
+        lambda others, query, documents, ranked: {
+            **others,
+            **({} if query is None else {"query": query}),
+            **({} if documents is None else {name: documents}),
+            **({"rank_fields": ranked} if "rank_fields" in others else {}),
+        },
+        st.dictionaries(st.sampled_from(fields), json_values, max_size=4),
+        st.none() | st.text(min_size=1, max_size=30) | st.builds(lambda text: {"text": text}, st.text()),
+        st.none()
+        | st.lists(documents, max_size=4)
+        | st.builds(lambda parts: {"content": parts}, st.lists(json_values, max_size=3)),
+        rank_fields | json_values,
+    )
+
+
+def bodies_of(requests: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[bytes]:
+    """Return requests as JSON, some of them cut off, and other bytes."""
+    encoded = requests.map(lambda body: json.dumps(body).encode())
+    return st.one_of(
+        encoded,
+        json_values.map(lambda body: json.dumps(body).encode()),
+        st.binary(max_size=200),
+        st.builds(lambda data, cut: data[: -cut - 1], encoded, st.integers(0, 200)),
+    )
 
 
 class Engine(Hashing):
@@ -107,7 +129,8 @@ def check(response: httpx.Response) -> None:
     """Check that a response is a ranking, or a client error with a message."""
     body = response.json()
     if response.status_code == 200:
-        indices = [result["index"] for result in body["results"]]
+        results = body if isinstance(body, list) else body["rankings" if "rankings" in body else "results"]
+        indices = [result["index"] for result in results]
         assert len(set(indices)) == len(indices)
         return
     assert 400 <= response.status_code < 500, response.text
@@ -117,9 +140,18 @@ def check(response: httpx.Response) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(body=bodies)
+@given(body=bodies_of(requests_of("documents", FIELDS)))
 def test_random_json_gets_a_ranking_or_a_client_error(client: httpx.Client, body: bytes) -> None:
     check(client.post("/v1/rerank", content=body, headers={"Content-Type": "application/json"}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS)
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(data=st.data())
+def test_random_json_in_every_dialect(client: httpx.Client, path: str, data: st.DataObject) -> None:
+    body = data.draw(bodies_of(requests_of(PATHS[path], DIALECT_FIELDS)))
+    check(client.post(path, content=body, headers={"Content-Type": "application/json"}))
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

@@ -13,9 +13,10 @@ from ziprerank_integrations.wire.request import OPTIONS, WireRequest
 
 def test_the_openapi_description_lists_every_route(client: httpx.Client) -> None:
     description = client.get("/openapi.json").json()
-    assert {"/v1/rerank", "/v1/rerank/pdf", "/v1/model", "/health", "/ready", "/metrics"} == set(
-        description["paths"]
-    )
+    assert set(description["paths"]) == {
+        *("/v1/rerank", "/v2/rerank", "/rerank", "/infinity/rerank", "/v1/ranking", "/v1/rerank/pdf"),
+        *("/v1/model", "/v1/models", "/v1/models/{model}", "/health", "/ready", "/metrics"),
+    }
     body = description["paths"]["/v1/rerank"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["required"] == ["query", "documents"]
     assert set(body["properties"]) == set(RerankBody.__struct_fields__)

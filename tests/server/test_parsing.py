@@ -52,11 +52,34 @@ def test_every_way_to_send_an_image_is_the_same_page(client: httpx.Client) -> No
     assert [result["index"] for result in results] == [0, 1]
 
 
-def test_documents_are_returned_on_request(client: httpx.Client) -> None:
+def test_documents_are_returned_on_request(engine_client: httpx.Client) -> None:
     image = encoded_document(1)
-    results = post(client, ["a", image, {"text": "c"}], return_documents=True).json()["results"]
+    both = {"text": "a caption", **encoded_document(2)}
+    sent = ["a", image, {"text": "c"}, both, {"same_as": 1}, " "]
+    results = post(engine_client, sent, return_documents=True, on_error="last").json()["results"]
     documents = {result["index"]: result["document"] for result in results}
-    assert documents == {0: {"text": "a"}, 1: image, 2: {"text": "c"}}
+    without_text = {"text": "", **image}
+    expected = [{"text": "a"}, without_text, {"text": "c"}, both, without_text, {"text": ""}]
+    assert documents == dict(enumerate(expected))
+
+
+def test_an_image_with_a_text_is_ranked_as_the_image(client: httpx.Client) -> None:
+    image = encoded_document(1)
+    part = {"type": "image_url", "image_url": f"data:image/png;base64,{image['image']}"}
+    documents = [
+        image,
+        {"text": "a caption", **image},
+        {"content": [{"type": "text", "text": "a caption"}, part]},
+        {"text": "a caption", "image": ""},
+        "a caption",
+    ]
+    orders = []
+    for document in documents:
+        results = post(client, [encoded_document(2), document, "text"]).json()["results"]
+        orders.append([(result["index"], result["logit"]) for result in results])
+    assert orders[0] == orders[1] == orders[2] != orders[3] == orders[4]
+    long = {"text": "a" * 50_001, **image}
+    assert failure(post(client, [long])) == (422, "text_too_long", 0)
 
 
 def png_bomb() -> bytes:

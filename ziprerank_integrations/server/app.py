@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import ziprerank_integrations
 from ziprerank_integrations.server import metrics, openapi
 from ziprerank_integrations.server.api_error import ApiError, api_error_for
+from ziprerank_integrations.server.dialects import cohere, infinity, nvidia, tei, unserved
+from ziprerank_integrations.server.dialects.dialect import Read
 from ziprerank_integrations.server.service import Service
 from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.types import Reranker
@@ -30,8 +33,8 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
         settings: The limits; None uses the defaults.
 
     Returns:
-        The app: ``/v1/rerank`` (also ``/rerank`` and ``/v2/rerank``), ``/v1/rerank/pdf``, ``/v1/model``,
-        ``/health``, ``/ready``, ``/metrics``, ``/docs``.
+        The app: ``/v1/rerank``, ``/v2/rerank``, ``/rerank``, ``/infinity/rerank``, ``/v1/ranking``,
+        ``/v1/rerank/pdf``, ``/v1/model``, ``/v1/models``, ``/health``, ``/ready``, ``/metrics``, ``/docs``.
     """
     settings = ServerSettings() if settings is None else settings
     service = Service(reranker, settings)
@@ -51,16 +54,21 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
         lifespan=lifespan,
     )
     app.state.service = service
-    for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
+    for path, read, operation in (
+        ("/v1/rerank", cohere.reader("1"), openapi.RERANK),
+        ("/v2/rerank", cohere.reader("2"), openapi.RERANK),
+        ("/rerank", tei.read, openapi.ROOT),
+        ("/infinity/rerank", infinity.read, openapi.INFINITY),
+        ("/v1/ranking", nvidia.read, openapi.RANKING),
+        ("/v1/retrieval/{model:path}/reranking", nvidia.read, None),  # of NVIDIA's hosted models
+    ):
         app.add_api_route(
             path,
-            service.rerank,
+            _rerank(service, read),
             methods=["POST"],
             response_model=None,
-            summary="Rank documents",
-            openapi_extra=openapi.RERANK,
-            responses=openapi.RESPONSES,
-            include_in_schema=path == "/v1/rerank",
+            include_in_schema=operation is not None,
+            **({} if operation is None else vars(operation)),
         )
     app.add_api_route(
         "/v1/rerank/pdf",
@@ -71,6 +79,17 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
         openapi_extra=openapi.PDF,
         responses=openapi.RESPONSES,
     )
+
+    @app.get("/v1/models", summary="The model in a list, as of OpenAI's API")
+    async def models() -> dict[str, Any]:
+        return service.models()
+
+    @app.get("/v1/models/{model:path}", summary="The model, by its name")
+    async def model_by_name(model: str) -> dict[str, Any]:
+        entry: dict[str, Any] = service.models()["data"][0]
+        if entry["id"] != model:
+            raise HTTPException(404, f"{model[:100]!r} is not the model of this server; see /v1/models")
+        return entry
 
     @app.get("/v1/model", summary="The model's name and size rule, and the server's limits")
     async def model() -> Response:
@@ -89,10 +108,13 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
         return Response(service.metrics.text(), media_type=metrics.CONTENT_TYPE)
 
     @app.exception_handler(HTTPException)
-    async def http_error(_: Request, error: HTTPException) -> Response:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         codes = {404: "not_found", 405: "method_not_allowed"}
         code = codes.get(error.status_code, "invalid_request")
-        return ApiError(error.status_code, code, error.detail).response()
+        message = unserved.PATHS.get(request.scope["path"], error.detail)
+        response = ApiError(error.status_code, code, message).response()
+        response.headers.update({} if error.headers is None else error.headers)  # Allow, with a 405
+        return response
 
     @app.exception_handler(Exception)
     async def unexpected_error(_: Request, error: Exception) -> Response:
@@ -102,6 +124,13 @@ def create_app(reranker: Reranker, settings: ServerSettings | None = None) -> Fa
         app.add_middleware(_ApiKey, key=settings.api_key)
     app.add_middleware(_TrailingSlash)
     return app
+
+
+def _rerank(service: Service, read: Read) -> Callable[[Request], Awaitable[Response]]:
+    async def rerank(request: Request) -> Response:
+        return await service.rerank(request, read)
+
+    return rerank
 
 
 class _TrailingSlash:

@@ -1,4 +1,4 @@
-"""The fields of a JSON request body, for the decoder (json_body.py) and the OpenAPI schema (openapi.py)."""
+"""The fields of JSON request bodies, for the decoder (json_body.py) and the OpenAPI schema (openapi.py)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ class Part(Struct):
 
 
 class Document(Struct):
-    """A document that is an object, with exactly one of ``text``, ``image``, ``content``, ``same_as``."""
+    """A document that is an object; of ``text`` and ``image``, the image is ranked."""
 
     text: Annotated[str | UnsetType | None, Meta(description="Rendered as a page.")] = UNSET
     image: Annotated[str | UnsetType | None, Meta(description="Data URI, base64, or a URL.")] = UNSET
-    content: Annotated[list[Part] | UnsetType, Meta(description="One image, or texts.")] = UNSET
+    content: Annotated[
+        list[Part] | UnsetType, Meta(description="One image, or texts; an image is ranked without its texts.")
+    ] = UNSET
     same_as: Annotated[
         int | UnsetType | None, Meta(description="Index of an earlier document that this one repeats.")
     ] = UNSET
@@ -53,7 +55,26 @@ class TextQuery(Struct):
     text: str
 
 
-class RerankBody(Struct):
+class Options(Struct, kw_only=True):
+    """The options of a request in every dialect."""
+
+    keep_ratio: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | UnsetType | None,
+        Meta(description="Share of each page's visual tokens that the language model sees."),
+    ] = UNSET
+    instruction: Annotated[
+        str | UnsetType | None, Meta(description="What relevance means, in the prompt of a pointwise model.")
+    ] = UNSET
+    on_error: Annotated[
+        Literal["raise", "last"] | UnsetType | None,
+        Meta(description="Whether a document that is not readable fails the request, or is ranked last."),
+    ] = UNSET
+    model: Annotated[
+        Any, Meta(description="Ignored: a server has one model, and the response has its name.")
+    ] = UNSET
+
+
+class RerankBody(Options, kw_only=True):
     """The body of a request to rank documents."""
 
     query: str | TextQuery
@@ -71,21 +92,65 @@ class RerankBody(Struct):
     return_evidence: Annotated[
         bool | UnsetType | None, Meta(description="Whether results report the visual tokens the model saw.")
     ] = UNSET
-    keep_ratio: Annotated[
-        Annotated[float, Meta(gt=0, le=1)] | UnsetType | None,
-        Meta(description="Share of each page's visual tokens that the language model sees."),
-    ] = UNSET
-    instruction: Annotated[
-        str | UnsetType | None, Meta(description="What relevance means, in the prompt of a pointwise model.")
-    ] = UNSET
     sizes: Annotated[
         SizeRule | UnsetType | None,  # type: ignore[valid-type]
         Meta(description="The size rule by which the client rendered pages; see /v1/model."),
     ] = UNSET
-    on_error: Annotated[
-        Literal["raise", "last"] | UnsetType | None,
-        Meta(description="Whether a document that is not readable fails the request, or is ranked last."),
+    rank_fields: Annotated[
+        list[str] | UnsetType | None,
+        Meta(description="Fields of documents that are ranked instead of text, in this order (Cohere)."),
     ] = UNSET
-    model: Annotated[
-        Any, Meta(description="Ignored: a server has one model, and the response has its name.")
+    max_tokens_per_doc: Annotated[
+        Any, Meta(description="Ignored: the size of a page in tokens is the model's (Cohere).")
     ] = UNSET
+
+
+class ReceivedBody(RerankBody, kw_only=True):
+    """`RerankBody`, with fields by which other APIs are recognised; their values are not decoded."""
+
+    top_k: UnsetType | None = UNSET
+    truncation: UnsetType | None = UNSET
+    input: UnsetType | None = UNSET
+
+
+class TeiBody(Options, kw_only=True):
+    """The body of a request to Text Embeddings Inference."""
+
+    query: str
+    texts: Annotated[
+        list[Annotated[str, Meta(description="Text, or an image's data URI.")]],
+        Meta(description="The candidates."),
+    ]
+    raw_scores: Annotated[
+        bool | UnsetType | None, Meta(description="Whether scores are the model's logits.")
+    ] = UNSET
+    return_text: Annotated[
+        bool | UnsetType | None, Meta(description="Whether results repeat their texts.")
+    ] = UNSET
+
+
+class RootBody(ReceivedBody, kw_only=True):
+    """The body of a request to ``/rerank``: `ReceivedBody`, or `TeiBody`."""
+
+    texts: list[str] | UnsetType = UNSET
+    raw_scores: bool | UnsetType | None = UNSET
+    return_text: bool | UnsetType | None = UNSET
+
+
+class Passage(Struct):
+    """A document of NVIDIA's API; of text and image, the image is ranked."""
+
+    text: Annotated[str | UnsetType | None, Meta(description="Rendered as a page.")] = UNSET
+    image: Annotated[str | UnsetType | None, Meta(description="Data URI, base64, or a URL.")] = UNSET
+
+
+class RankingBody(Options, kw_only=True):
+    """The body of a request to NVIDIA's ``/v1/ranking``."""
+
+    query: TextQuery | str
+    passages: Annotated[list[Passage | str], Meta(description="The candidates.")]
+    top_k: Annotated[
+        Annotated[int, Meta(ge=0)] | UnsetType | None,
+        Meta(description="How many results; left out or 0 returns all."),
+    ] = UNSET
+    truncate: Annotated[Any, Meta(description="Ignored: a long text is rendered as one page.")] = UNSET

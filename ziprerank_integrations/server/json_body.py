@@ -1,4 +1,4 @@
-"""A JSON body → the fields of `RerankBody` as JSON types; everything else is skipped without being built.
+"""A JSON body → the fields of its model as JSON types; everything else is skipped without being built.
 
 On 64 MiB of small values in an unknown field, msgspec takes 0.1 to 0.2 CPU seconds and no memory;
 pydantic-core takes 0.5 to 1.5 s and 470 to 1,390 MiB, the json module up to 9.5 s and 1,540 MiB.
@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, ValidationError, defstruct
 
 from ziprerank_integrations.server.api_error import ApiError
 from ziprerank_integrations.server.body_model import RerankBody
+
+T = TypeVar("T")
 
 INVALID: Any = object()
 """A value of another type than its field's; the readers in wire/request.py say which type is expected."""
@@ -29,19 +32,21 @@ _ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(\\u[dD][89a-fA-F][\da-fA-F]{2})"
 )
 _MAX_ESCAPES = 100_000
+_SCALAR = str | int | float | None
 _MARK = "\uffff"  # a noncharacter, in place of an unpaired surrogate
 
 
 class _TooManyItems(Exception):
-    pass
+    """A list is too long; the argument is the name of its field."""
 
 
-def read(body: bytes, max_documents: int) -> dict[str, Any]:
+def read(body: bytes, max_documents: int, model: type[Struct] = RerankBody) -> dict[str, Any]:
     """Decode the body of a request to rank documents. Blocking.
 
     Args:
         body: The body, with or without a byte order mark.
         max_documents: The most documents, and the most parts of a document; no more objects are built.
+        model: The fields of the body.
 
     Returns:
         The known fields, for `read_request`.
@@ -49,11 +54,35 @@ def read(body: bytes, max_documents: int) -> dict[str, Any]:
     Raises:
         ApiError: 400 if the body is not valid JSON; 422 if it is not an object, or has too many documents.
     """
+    return _decode(body, max_documents, lambda reader, data: reader.object(model, data))
+
+
+def read_document_fields(body: bytes, max_documents: int, names: Sequence[str]) -> list[Any]:
+    """Decode some fields of the documents of a body, with texts and numbers as values. Blocking.
+
+    Args:
+        body: The body.
+        max_documents: The most documents.
+        names: The fields.
+
+    Returns:
+        By index, the fields that a document has, in the order of ``names``; a document that is not an object
+        is returned itself.
+
+    Raises:
+        ApiError: As by `read`.
+    """
+    keys = {f"_{index}": name for index, name in enumerate(dict.fromkeys(names))}
+    fields = msgspec.json.Decoder(defstruct("Fields", [(key, Raw, UNSET) for key in keys], rename=keys))
+    return _decode(body, max_documents, lambda reader, data: reader.document_fields(keys, fields, data))
+
+
+def _decode(body: bytes, max_documents: int, decode: Callable[[_Reader, bytes], T]) -> T:
     body = body.removeprefix(codecs.BOM_UTF8)
     try:
         _check_utf8(body)
         try:
-            return _Reader(max_documents).object(RerankBody, body)
+            return decode(_Reader(max_documents), body)
         except ValidationError:
             msgspec.json.decode(body, type=Raw)  # raises an error unless it is valid JSON
             raise
@@ -61,14 +90,18 @@ def read(body: bytes, max_documents: int) -> dict[str, Any]:
             marked = _mark_surrogates(body)
             if marked is None:
                 raise
-            return _Reader(max_documents, marked=True).object(RerankBody, marked)
+            return decode(_Reader(max_documents, marked=True), marked)
     except ValidationError as error:
         raise ApiError(422, "invalid_request", "the body must be a JSON object") from error
     except (DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, "invalid_json", f"the body is not JSON: {str(error)[:200]}") from error
     except _TooManyItems as error:
-        message = f"more than {max_documents:,} documents"
+        message = f"more than {max_documents:,} {error}"
         raise ApiError(422, "too_many_documents", message) from error
+
+
+class _Documents(Struct):
+    documents: list[Any]
 
 
 class _Reader:
@@ -87,8 +120,30 @@ class _Reader:
         """Decode an object; fields that the model does not have are skipped."""
         hints, decoder = _fields(model)
         encoded = decoder.decode(data)
-        values = ((name, getattr(encoded, name)) for name in hints)
-        return {name: self._value(hints[name], value) for name, value in values if value is not UNSET}
+        values: dict[str, Any] = {}
+        for name, hint in hints.items():
+            value = getattr(encoded, name)
+            if value is not UNSET:
+                try:
+                    values[name] = self._value(hint, value)
+                except _TooManyItems as error:
+                    raise _TooManyItems(name) from error
+        return values
+
+    def document_fields(
+        self, keys: Mapping[str, str], fields: msgspec.json.Decoder[Any], data: bytes
+    ) -> list[Any]:
+        """Decode fields of the documents; see `read_document_fields`."""
+        documents = _fields(_Documents)[1].decode(data).documents
+        values: list[Any] = []
+        for document in [] if documents is UNSET else self._items(documents):
+            if bytes(memoryview(document)[:1]) != b"{":
+                values.append(self._value(str, document))
+                continue
+            encoded = fields.decode(document)
+            items = ((name, getattr(encoded, key)) for key, name in keys.items())
+            values.append({name: self._value(_SCALAR, item) for name, item in items if item is not UNSET})
+        return values
 
     def _value(self, hint: Any, data: Raw) -> Any:
         model, item, decoder = _types(hint)
@@ -105,13 +160,16 @@ class _Reader:
             value = value.replace(_MARK, "\ud800")
         return value
 
-    def _list(self, item: Any, data: Raw) -> list[Any]:
+    def _items(self, data: Raw) -> list[Raw]:
         encoded = _items(self._limit + 1).decode(data)
         items = [value for value in msgspec.structs.astuple(encoded) if value is not UNSET]
         if len(items) > self._limit:
-            raise _TooManyItems
+            raise _TooManyItems("documents")
+        return items
+
+    def _list(self, item: Any, data: Raw) -> list[Any]:
         values = []
-        for index, value in enumerate(items):
+        for index, value in enumerate(self._items(data)):
             try:
                 values.append(self._value(item, value))
             except _TooManyItems as error:

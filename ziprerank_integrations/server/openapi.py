@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from ziprerank_integrations.server.body_model import RerankBody
+from ziprerank_integrations.server.body_model import RankingBody, RerankBody, TeiBody
 
 
 def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
@@ -21,8 +22,13 @@ def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
     return {key: _inline(value, definitions) for key, value in schema.items()}
 
 
-_SCHEMA = msgspec.json.schema(RerankBody)
-_RERANK = _inline({"$ref": _SCHEMA["$ref"]}, _SCHEMA["$defs"])
+def _schema(model: type[msgspec.Struct]) -> dict[str, Any]:
+    schema = msgspec.json.schema(model)
+    inlined: dict[str, Any] = _inline({"$ref": schema["$ref"]}, schema["$defs"])
+    return inlined
+
+
+_RERANK = _schema(RerankBody)
 _FORM_OPTIONS = ("top_n", "keep_ratio", "instruction", "on_error")
 
 
@@ -30,7 +36,6 @@ def _body(content_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {content_type: {"schema": schema}}}}
 
 
-RERANK = _body("application/json", _RERANK)
 PDF = _body(
     "multipart/form-data",
     {
@@ -73,7 +78,8 @@ _RESULT = {
     },
     "required": ["index", "relevance_score"],
 }
-_RESPONSE = {
+_USAGE = {"type": "object"}
+_RESPONSE: dict[str, Any] = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
@@ -85,26 +91,91 @@ _RESPONSE = {
             "default": "relative",
             "description": "Whether a score is relative to the other documents, or rates its document alone.",
         },
-        "usage": {"type": "object"},
+        "usage": _USAGE,
+        "meta": {"type": "object", "description": "Of /v1/rerank and /v2/rerank, as in Cohere's API."},
     },
     "required": ["id", "model", "results"],
 }
-
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The ranking", "content": {"application/json": {"schema": _RESPONSE}}},
-    **{
-        status: {"description": description, "content": {"application/json": {"schema": _ERROR}}}
-        for status, description in {
-            400: "The body cannot be parsed",
-            401: "The key is missing or wrong",
-            408: "The body did not arrive in time",
-            409: "The pages were rendered by another model's size rule",
-            413: "The body is too large",
-            415: "The content type or encoding is not supported",
-            422: "A field, a document or the query is not valid; `index` names the document",
-            429: "Too many requests are waiting; try again after `Retry-After` seconds",
-            503: "The model is not available now",
-            504: "The request could not be answered in time",
-        }.items()
+_RANKINGS = {
+    "type": "object",
+    "properties": {
+        "rankings": {
+            "type": "array",
+            "description": "Best first.",
+            "items": {
+                "type": "object",
+                "properties": {"index": {"type": "integer"}, "logit": {"type": "number"}},
+                "required": ["index", "logit"],
+            },
+        },
+        "usage": _USAGE,
+    },
+    "required": ["rankings"],
+}
+_TEI_RESPONSE = {
+    "type": "array",
+    "description": "Best first.",
+    "items": {
+        "type": "object",
+        "properties": {
+            "index": {"type": "integer"},
+            "score": {"type": "number"},
+            "text": {"type": "string"},
+        },
+        "required": ["index", "score"],
     },
 }
+
+
+def _responses(schema: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    return {
+        200: {"description": "The ranking", "content": {"application/json": {"schema": schema}}},
+        **_ERRORS,
+    }
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, "content": {"application/json": {"schema": _ERROR}}}
+    for status, description in {
+        400: "The body cannot be parsed",
+        401: "The key is missing or wrong",
+        408: "The body did not arrive in time",
+        409: "The pages were rendered by another model's size rule",
+        413: "The body is too large",
+        415: "The content type or encoding is not supported",
+        422: "A field, a document or the query is not valid; `index` names the document",
+        429: "Too many requests are waiting; try again after `Retry-After` seconds",
+        503: "The model is not available now",
+        504: "The request could not be answered in time",
+    }.items()
+}
+RESPONSES = _responses(_RESPONSE)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """The description of a route that ranks documents.
+
+    Attributes:
+        summary: What it does.
+        openapi_extra: Its request.
+        responses: Its responses.
+    """
+
+    summary: str
+    openapi_extra: dict[str, Any]
+    responses: dict[int | str, dict[str, Any]]
+
+
+RERANK = Operation("Rank documents", _body("application/json", _RERANK), RESPONSES)
+INFINITY = Operation("Rank documents, for clients of Infinity", RERANK.openapi_extra, RESPONSES)
+ROOT = Operation(
+    "Rank documents, or texts as Text Embeddings Inference does",
+    _body("application/json", {"oneOf": [_RERANK, _schema(TeiBody)]}),
+    _responses({"oneOf": [_RESPONSE, _TEI_RESPONSE]}),
+)
+RANKING = Operation(
+    "Rank passages, as NVIDIA's API does",
+    _body("application/json", _schema(RankingBody)),
+    _responses(_RANKINGS),
+)

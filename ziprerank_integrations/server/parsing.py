@@ -12,8 +12,9 @@ from ziprerank_integrations.pages.origins import ImageBytes, Origin, PdfPage, fr
 from ziprerank_integrations.pages.page_selection import TooManyPagesError
 from ziprerank_integrations.pages.pdf import is_pdf, pdf_file
 from ziprerank_integrations.pages.sizes import Sizes
-from ziprerank_integrations.server import json_body
 from ziprerank_integrations.server.api_error import ApiError
+from ziprerank_integrations.server.dialects import rerank
+from ziprerank_integrations.server.dialects.dialect import DialectRequest, Read
 from ziprerank_integrations.server.fetching import Fetched
 from ziprerank_integrations.server.queue import Abandoned, Slot
 from ziprerank_integrations.server.request_page import RenderedImage, RequestPage, Unreadable
@@ -48,26 +49,28 @@ class RankRequest:
     options: dict[str, Any]
     sizes: Sizes | None
     last: bool
-    write: Callable[[Ranking, str], dict[str, Any]]
+    write: Callable[[Ranking, str], Any]
 
 
-def read_json(body: bytes, settings: ServerSettings) -> WireRequest:
-    """Read a JSON body. Blocking.
+def read_json(body: bytes, settings: ServerSettings, read: Read = rerank.read) -> DialectRequest:
+    """Read a JSON body of a dialect. Blocking.
 
     Raises:
         ApiError: If it is not JSON, or a limit is exceeded.
         WireError: If it is not a valid request.
     """
-    request = read_request(json_body.read(body, settings.max_documents), on_error=settings.on_error)
-    _check_texts(request, settings)
+    request = read(body, settings)
+    _check_texts(request.wire, settings)
     return request
 
 
-def from_wire(request: WireRequest, fetched: Fetched, slot: Slot, settings: ServerSettings) -> RankRequest:
+def from_wire(
+    dialect_request: DialectRequest, fetched: Fetched, slot: Slot, settings: ServerSettings
+) -> RankRequest:
     """Read the documents of a request. Blocking: it decodes base64, and reads the headers of images.
 
     Args:
-        request: The request.
+        dialect_request: The request.
         fetched: By index, the images behind URLs.
         slot: The request's slot.
         settings: The limits.
@@ -76,6 +79,7 @@ def from_wire(request: WireRequest, fetched: Fetched, slot: Slot, settings: Serv
         ApiError: If a limit is exceeded.
         PageError: If a document is not a page.
     """
+    request = dialect_request.wire
     last = _on_error(request, settings) == "last"
     pages: list[Page] = []
     request_pages: list[RequestPage] = []
@@ -96,16 +100,20 @@ def from_wire(request: WireRequest, fetched: Fetched, slot: Slot, settings: Serv
                 raise
         request_pages.append(RequestPage(origin, slot.ended, index))
         pages.append(Page(request_pages[-1]))
-    documents = [document.to_json() for document in request.documents] if request.return_documents else None
+    documents = None
+    if request.return_documents:  # clients expect a text, also of an image
+        originals = map(request.document, range(len(request.documents)))
+        documents = [{"text": "", **document.to_json()} for document in originals]
 
-    def write(ranking: Ranking, name: str) -> dict[str, Any]:
-        return write_response(
+    def write(ranking: Ranking, name: str) -> Any:
+        response = write_response(
             ranking,
             name,
             evidence=request.return_evidence,
             documents=documents,
             cache=settings.shares_usage,
         )
+        return dialect_request.write(response)
 
     return RankRequest(
         request.query,
@@ -210,10 +218,10 @@ def _origin(
     label = f"document {index}"
     if document.error is not None:
         raise PageError(label, document.error)
-    if document.text is not None:
-        if len(document.text) > settings.max_text_chars:
-            reason = f"{len(document.text):,} characters are more than {settings.max_text_chars:,}"
-            raise ApiError(422, "text_too_long", f"{label}: {reason}", index=index, reason=reason)
+    if document.text is not None and len(document.text) > settings.max_text_chars:
+        reason = f"{len(document.text):,} characters are more than {settings.max_text_chars:,}"
+        raise ApiError(422, "text_too_long", f"{label}: {reason}", index=index, reason=reason)
+    if document.text is not None and document.image is None:
         return Page.from_text(document.text, name=label).origin
     if isinstance(fetched, Exception):
         raise fetched

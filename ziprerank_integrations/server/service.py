@@ -23,6 +23,7 @@ from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 from ziprerank_integrations.pages.sizes import SizeRule
 from ziprerank_integrations.server import body, fetching, parsing
 from ziprerank_integrations.server.api_error import ApiError, api_error_for
+from ziprerank_integrations.server.dialects.dialect import Read
 from ziprerank_integrations.server.metrics import Metrics
 from ziprerank_integrations.server.parsing import RankRequest
 from ziprerank_integrations.server.queue import Abandoned, RequestQueue, Slot
@@ -63,6 +64,7 @@ class Service:
         self._recent = RecentPages()
         self._loading: asyncio.Future[None] | None = None
         self._load_error: str | None = None
+        self._created = int(time.time())
 
     def start(self) -> None:
         """Start to load the model, in a thread that does not keep the process alive."""
@@ -125,13 +127,19 @@ class Service:
             }
         )
 
-    async def rerank(self, request: Request) -> Response:
-        """Rank the documents of a JSON body."""
+    def models(self) -> dict[str, Any]:
+        """List the one model, as OpenAI's API does (``data``) and Cohere's (``models``)."""
+        name = self._reranker.model
+        model = {"id": name, "object": "model", "created": self._created, "owned_by": "ziprerank"}
+        return {"object": "list", "data": [model], "models": [{"name": name, "endpoints": ["rerank"]}]}
+
+    async def rerank(self, request: Request, read: Read) -> Response:
+        """Rank the documents of a JSON body, which is read as one of a dialect."""
 
         async def parse(slot: Slot, data: bytes) -> RankRequest:
-            wire = await self._parse(lambda: parsing.read_json(data, self.settings))
-            fetched = await fetching.fetch(wire, slot, self.settings, self._fetchers)
-            return await self._parse(lambda: parsing.from_wire(wire, fetched, slot, self.settings))
+            parsed = await self._parse(lambda: parsing.read_json(data, self.settings, read))
+            fetched = await fetching.fetch(parsed.wire, slot, self.settings, self._fetchers)
+            return await self._parse(lambda: parsing.from_wire(parsed, fetched, slot, self.settings))
 
         return await self._respond(request, "rerank", "application/json", parse)
 
@@ -175,7 +183,7 @@ class Service:
 
     async def _rank(
         self, slot: Slot, data: bytes, parse: Callable[[Slot, bytes], Awaitable[RankRequest]]
-    ) -> dict[str, Any]:
+    ) -> Any:
         started = time.perf_counter()
         # While the session lasts, a PDF is opened once for all of its pages.
         with pdf.session():
@@ -199,7 +207,7 @@ class Service:
         self.metrics.count_ranking(ranking.usage)
         return await self._parse(lambda: self._finish(rank_request, ranking))
 
-    def _finish(self, rank_request: RankRequest, ranking: Ranking) -> dict[str, Any]:
+    def _finish(self, rank_request: RankRequest, ranking: Ranking) -> Any:
         self._recent.add(rank_request.request_pages)
         return rank_request.write(ranking, f"rerank-{uuid.uuid4().hex}")
 

@@ -39,10 +39,10 @@ class WireError(ZipRerankError, ValueError):
 
 @dataclass(frozen=True)
 class WireDocument:
-    """A document of a request; exactly one of the first three attributes is set, or the last.
+    """A document of a request; one of the first three attributes is set, or the first two, or the last.
 
     Attributes:
-        text: Text, to be rendered as a page.
+        text: Text, to be rendered as a page; beside an image, it is not ranked.
         image: A data URI, base64, or a URL.
         same_as: The index of an earlier document that this one repeats.
         drawn_from: ``(height, width, scalable)`` of the page that the image was rendered from, where the
@@ -94,6 +94,11 @@ class WireRequest:
     sizes: Sizes | None = None
     instruction: str | None = None
     on_error: str | None = None
+
+    def document(self, index: int) -> WireDocument:
+        """Return a document, or the one that it repeats."""
+        document = self.documents[index]
+        return document if document.same_as is None else self.document(document.same_as)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -151,8 +156,8 @@ def read_request(data: Any, on_error: str = "raise") -> WireRequest:
         query=read_query(data.get("query")),
         documents=tuple(_read(document, index, last) for index, document in enumerate(documents)),
         top_n=read_top_n(data.get("top_n")),
-        return_documents=_flag(data, "return_documents"),
-        return_evidence=_flag(data, "return_evidence"),
+        return_documents=read_flag(data, "return_documents"),
+        return_evidence=read_flag(data, "return_evidence"),
         keep_ratio=read_keep_ratio(data.get("keep_ratio")),
         instruction=read_instruction(data.get("instruction")),
         sizes=read_sizes(data.get("sizes")),
@@ -171,7 +176,7 @@ def read_on_error(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def read_top_n(value: Any) -> int | None:
+def read_top_n(value: Any, name: str = "top_n") -> int | None:
     """Read a number of results; null and 0, which vLLM's clients send, mean all.
 
     Raises:
@@ -180,7 +185,7 @@ def read_top_n(value: Any) -> int | None:
     if value is None or (value == 0 and isinstance(value, int) and not isinstance(value, bool)):
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise WireError("top_n must be an integer from 1")
+        raise WireError(f"{name} must be an integer from 1")
     return value
 
 
@@ -205,7 +210,7 @@ def read_instruction(value: Any) -> str | None:
     """
     if value is None:
         return None
-    if not isinstance(value, str) or not value.strip() or not _encodable(value):
+    if not isinstance(value, str) or not value.strip() or not is_encodable(value):
         raise WireError("instruction must be a text that is not blank")
     return value
 
@@ -222,12 +227,17 @@ def read_query(value: Any) -> str:
         raise WireError("query must be a string", "invalid_query")
     if not value.strip():
         raise WireError("query is blank", "invalid_query")
-    if not _encodable(value):
+    if not is_encodable(value):
         raise WireError("query contains unpaired surrogates, which are not characters", "invalid_query")
     return value
 
 
-def _flag(data: Mapping[str, Any], name: str) -> bool:
+def read_flag(data: Mapping[str, Any], name: str) -> bool:
+    """Read a boolean; null means false.
+
+    Raises:
+        WireError: If it is not a boolean.
+    """
     value = data.get(name)
     if value is not None and not isinstance(value, bool):
         raise WireError(f"{name} must be true or false")
@@ -252,19 +262,22 @@ def _document(data: Any, index: int) -> WireDocument:
     if "content" in data:
         return _checked(_content(data["content"], index), index)
     names = [name for name in ("text", "image", "same_as") if data.get(name) is not None]
-    if len(names) != 1:
-        raise _bad(index, 'must have exactly one of "text", "image" and "content"')
+    if names == ["text", "image"] and data["image"] == "":
+        names = ["text"]  # clients with a fixed set of fields send an empty text for a missing image
+    if names not in (["text"], ["image"], ["same_as"], ["text", "image"]):
+        raise _bad(index, 'must have "text", "image" or "content", or a field of rank_fields')
     if names == ["same_as"]:
         earlier = data["same_as"]
         if not isinstance(earlier, int) or isinstance(earlier, bool) or not 0 <= earlier < index:
             raise _bad(index, "same_as must be the index of an earlier document")
         return WireDocument(same_as=earlier)
-    value = data[names[0]]
-    if not isinstance(value, str):
-        raise _bad(index, f"{names[0]} must be a string")
-    if names == ["text"]:
-        return _checked(WireDocument(text=value), index)
-    return _checked(WireDocument(image=value, drawn_from=_drawn_from(data, index)), index)
+    for name in names:
+        if not isinstance(data[name], str):
+            raise _bad(index, f"{name} must be a string")
+    values = {name: data[name] for name in names}
+    if "image" in names:
+        return _checked(WireDocument(**values, drawn_from=_drawn_from(data, index)), index)
+    return _checked(WireDocument(**values), index)
 
 
 def _content(parts: Any, index: int) -> WireDocument:
@@ -280,11 +293,9 @@ def _content(parts: Any, index: int) -> WireDocument:
         if type_ not in ("text", "image_url") or not isinstance(value, str):
             raise _bad(index, 'the parts of content must be of type "text" or "image_url"')
         (texts if type_ == "text" else images).append(value)
-    if len(images) == 1 and not texts:
-        return WireDocument(image=images[0])
-    if texts and not images:
-        return WireDocument(text="\n".join(texts))
-    raise _bad(index, "content must be one image, or text; a document is one page")
+    if len(images) > 1 or not (texts or images):
+        raise _bad(index, "content must be one image, or text; a document is one page")
+    return WireDocument("\n".join(texts) if texts else None, images[0] if images else None)
 
 
 def _drawn_from(data: Mapping[str, Any], index: int) -> tuple[float, float, bool] | None:
@@ -300,11 +311,11 @@ def _drawn_from(data: Mapping[str, Any], index: int) -> tuple[float, float, bool
 
 def _checked(document: WireDocument, index: int) -> WireDocument:
     if document.text is not None:
-        if not document.text.strip():
+        if document.image is None and not document.text.strip():
             raise _bad(index, "the text is blank")
-        if not _encodable(document.text):
+        if not is_encodable(document.text):
             raise _bad(index, "the text contains unpaired surrogates, which are not characters")
-    if document.image is not None and not _encodable(document.image):
+    if document.image is not None and not is_encodable(document.image):
         raise _bad(index, "the image is neither a data URI, nor base64, nor a URL")
     return document
 
@@ -313,7 +324,8 @@ def _bad(index: int, reason: str) -> WireError:
     return WireError(f"document {index}: {reason}", "bad_document", index)
 
 
-def _encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Return whether a text is encodable as UTF-8: it has no unpaired surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

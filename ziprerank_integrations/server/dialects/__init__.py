@@ -1,0 +1,1 @@
+"""The APIs that the server serves: one file per family, each translates JSON and nothing else."""
