@@ -26,13 +26,6 @@ def write_section(title: str, text: str, path: Path = FIGURES) -> None:
     path.write_text(f"{_HEAD}\n{body.rstrip()}\n")
 
 
-def table(rows: list[tuple[str, str]]) -> str:
-    """Return figures as a table of Markdown."""
-    return "\n".join(
-        ["| measurement | figure |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
-    )
-
-
 def machine() -> str:
     """Return a line about this machine."""
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}."

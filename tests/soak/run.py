@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import multiprocessing
 import time
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from tests.soak.attackers import attack, faults
+from tests.soak.attackers import Run, attack, faults
 from tests.soak.attacks import ATTACKS
 from tests.soak.monitor import Observation, observing, rss
 from tests.soak.server import serving
@@ -45,14 +44,14 @@ class Soak:
         quiet: The first phase.
         attacked: The second one.
         after: Bytes of the server and its processes some seconds after the last attack.
-        outcomes: For each attack, how often which outcome was seen.
+        runs: The attacks that were run.
         log: What the server printed.
     """
 
     quiet: Phase
     attacked: Phase
     after: int
-    outcomes: dict[str, Counter[str]]
+    runs: list[Run]
     log: str
 
     @property
@@ -61,7 +60,7 @@ class Soak:
         samples = self.quiet.samples + self.attacked.samples
         lines = [f"lost: {sample.lost}" for sample in samples if sample.lost]
         lines += [f"wrong: {sample.wrong}" for sample in samples if sample.wrong]
-        lines += faults(self.outcomes)
+        lines += faults(self.runs)
         if "Traceback" in self.log:
             lines.append("the server printed: " + self.log[self.log.index("Traceback") :][:3000])
         return lines
@@ -103,7 +102,7 @@ def soak(
     pause: float = 1.0,
     names: tuple[str, ...] = tuple(ATTACKS),
     head_timeout: float = 10.0,
-    timeout: float = 60.0,
+    timeout: float = 20.0,
 ) -> Soak:
     """Run a server, good clients, and then attacks on it.
 
@@ -136,7 +135,7 @@ def soak(
                 start, processor = time.time(), _Processor()
                 time.sleep(quiet)
                 middle, quiet_foreign, processor = time.time(), processor.foreign(), _Processor()
-                outcomes = attackers.submit(attack, target, names, middle + attacked).result()
+                runs = attackers.submit(attack, target, names, middle + attacked).result()
                 attacked_foreign = processor.foreign()
             time.sleep(3)
             after = rss(psutil.Process(process.pid))
@@ -148,4 +147,4 @@ def soak(
         )
         for begin, end, share in ((start, middle, quiet_foreign), (middle, math.inf, attacked_foreign))
     ]
-    return Soak(*phases, after, outcomes, log.read_text(errors="replace"))
+    return Soak(*phases, after, runs, log.read_text(errors="replace"))
