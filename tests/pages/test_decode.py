@@ -54,6 +54,28 @@ def test_transparency_is_blended_onto_white() -> None:
     assert result.getpixel((35, 5)) == (255, 255, 255)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_blended_in_bands_that_are_short(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (900, 1300, 4), dtype=np.uint8)
+    image = Image.fromarray(noise, "RGBA")
+    if mode != "RGBA":
+        image = image.convert(mode)
+    if mode == "P":
+        image.info["transparency"] = bytes(range(256))
+    white = Image.new("RGBA", image.size, "white")
+    expected = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    blend, pixels = Image.alpha_composite, []
+
+    def counted(below: Image.Image, above: Image.Image) -> Image.Image:
+        pixels.append(above.width * above.height)
+        return blend(below, above)
+
+    monkeypatch.setattr(Image, "alpha_composite", counted)
+    assert decode.normalize(image, "a").tobytes() == expected.tobytes()
+    # Pillow holds the interpreter's lock meanwhile.
+    assert sum(pixels) == 900 * 1300 and max(pixels) <= 2**19
+
+
 def test_exif_orientation_is_applied() -> None:
     image = picture(3, (120, 60))
     exif = Image.Exif()

@@ -35,6 +35,7 @@ _KEPT = {"WEBP": 8, "AVIF": 8}
 _DECODING = {"JPEG": 14, "MPO": 14, "JPEG2000": 28, "TIFF": 12}
 _CONVERTING = {"1": 6, "L": 6, "P": 6, "RGB": 8, "CMYK": 12, "YCbCr": 12, "LAB": 12, "I": 20, "F": 20}
 _BLENDING = 24  # of transparency onto white
+_BAND = 2**19  # pixels that are blended at a time, in some milliseconds
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -164,10 +165,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     elif image.mode in ("I", "F"):
         image = _stretch(image)
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        return _on_white(image)
     return image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Blend an image onto white, in bands: Pillow holds the interpreter's lock, and other threads wait."""
+    result = Image.new("RGB", image.size)
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        white = Image.new("RGBA", band.size, (255, 255, 255, 255))
+        result.paste(Image.alpha_composite(white, band).convert("RGB"), (0, top))
+    return result
 
 
 def _stretch(image: Image.Image) -> Image.Image:
