@@ -232,7 +232,7 @@ def half_heads(target: Target) -> list[str]:
 @expect("closed")
 def connections_without_a_byte(target: Target) -> list[str]:
     with ExitStack() as stack:
-        return _closed_in_time(target, [stack.enter_context(target.connect()) for _ in range(300)])
+        return _closed_in_time(target, [stack.enter_context(target.connect()) for _ in range(200)])
 
 
 def _closed_in_time(target: Target, connections: list) -> list[str]:  # type: ignore[type-arg]

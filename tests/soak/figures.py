@@ -48,7 +48,7 @@ def table(soak: Soak) -> str:
         "largest RSS, worker processes included": [_mib(max(phase.seen.rss)) for phase in phases],
         "RSS 3 s after the last attack": [_mib(soak.after)],
         "growth of the median RSS, 2nd to 4th quarter of the attacks": [_mib(growth(soak))],
-        "attacks": [f"{len(soak.runs)} of {len(counted(soak.runs))} kinds"],
+        "attacks": [f"{len(soak.runs)} runs of {len(counted(soak.runs))} kinds"],
     }
     lines = [f"| {name} | {' and '.join(values)} |" for name, values in rows.items()]
     return "\n".join(["| measurement | figure |", "|---|---|", *lines])
