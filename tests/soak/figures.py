@@ -55,7 +55,7 @@ def table(soak: Soak) -> str:
 
 
 def attack_table(soak: Soak) -> str:
-    """Return what came of each attack, and the slowest ``/health`` while it ran."""
+    """Return the outcomes of each attack, and the slowest ``/health`` while it ran."""
     lines = ["| attack | outcomes | slowest `/health` meanwhile |", "|---|---|---|"]
     for name, counts in counted(soak.runs).items():
         text = ", ".join(f"{count}x {outcome}" for outcome, count in counts.most_common())
