@@ -12,6 +12,7 @@ STAMP := $(VENV)/.installed-$(CHECKSUM)
 CLIENTS_STAMP := $(CLIENTS)/.installed-$(CHECKSUM)
 
 MINUTES ?= 105
+SOAK ?= tests/soak
 JOBS ?= 2
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
@@ -29,7 +30,7 @@ help:
 	@echo "make notebooks  run the notebooks of examples/ and save their outputs"
 	@echo "make tiny    train the bundled model from scratch (MINUTES=$(MINUTES) on one core; can be stopped and continued)"
 	@echo "make tiny-pointwise  train the bundled pointwise model on top of it, in minutes"
-	@echo "make soak    run the long load and fault tests; figures are written to benchmarks/soak.md"
+	@echo "make soak    run the long load and fault tests; figures are written to benchmarks/soak.md (SOAK=a file of tests/soak)"
 	@echo "make lint    run ruff and mypy"
 	@echo "make format  format the code with ruff"
 	@echo "make clean   remove the environment and everything generated"
@@ -83,7 +84,7 @@ tiny-pointwise: $(STAMP)
 	$(BIN)/python -m scripts.tiny_pointwise.train
 
 soak: $(STAMP)
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak $(SOAK)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -170,6 +170,26 @@ def test_requests_are_decoded_while_the_device_is_busy(monkeypatch: pytest.Monke
     assert len(threads) == 6 and all(name.startswith("ziprerank-decode") for name in threads)
 
 
+def test_images_that_fit_into_memory_one_at_a_time_are_decoded_before_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[str] = []
+    real = ImageBytes.image
+
+    def recorded(self: ImageBytes, *args: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        time.sleep(0.1)
+        return real(self, *args)
+
+    monkeypatch.setattr(ImageBytes, "image", recorded)
+    documents = [encoded_document(seed, (300, 300)) for seed in range(4)]
+    # Four images that are kept, of four bytes per pixel, and one that is being decoded.
+    settings = ServerSettings(decoders=4, max_decoded_bytes=4 * 4 * 256 * 256 + 8 * 300 * 300)
+    with running(create_app(WithSizes(), settings)) as url, httpx.Client(base_url=url) as client:
+        assert post(client, documents).status_code == 200
+    assert len(threads) == 4 and all(name.startswith("ziprerank-decode") for name in threads)
+
+
 @pytest.mark.parametrize(
     ("settings", "shared"),
     [

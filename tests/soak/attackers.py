@@ -17,12 +17,12 @@ from tests.soak.target import Target
 from tests.soak.web import web
 
 BUSY = ("429", "503")
-"""What a request gets because the other attack has filled the queue or taken the connections."""
+"""Statuses of requests that are rejected because the other attack uses the queue or the connections."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an attack: its name, when it ran on the wall clock in seconds, and what came of it."""
+    """One run of an attack: its name, when it ran on the wall clock in seconds, and its outcomes."""
 
     name: str
     start: float

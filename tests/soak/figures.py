@@ -48,14 +48,14 @@ def table(soak: Soak) -> str:
         "largest RSS, worker processes included": [_mib(max(phase.seen.rss)) for phase in phases],
         "RSS 3 s after the last attack": [_mib(soak.after)],
         "growth of the median RSS, 2nd to 4th quarter of the attacks": [_mib(growth(soak))],
-        "attacks": [f"{len(soak.runs)} of {len(counted(soak.runs))} kinds"],
+        "attacks": [f"{len(soak.runs)} runs of {len(counted(soak.runs))} kinds"],
     }
     lines = [f"| {name} | {' and '.join(values)} |" for name, values in rows.items()]
     return "\n".join(["| measurement | figure |", "|---|---|", *lines])
 
 
 def attack_table(soak: Soak) -> str:
-    """Return what came of each attack, and the slowest ``/health`` while it ran."""
+    """Return the outcomes of each attack, and the slowest ``/health`` while it ran."""
     lines = ["| attack | outcomes | slowest `/health` meanwhile |", "|---|---|---|"]
     for name, counts in counted(soak.runs).items():
         text = ", ".join(f"{count}x {outcome}" for outcome, count in counts.most_common())

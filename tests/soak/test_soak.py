@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import platform
 import random
 import statistics
 import time
@@ -18,17 +16,15 @@ import pytest
 
 from tests.conftest import picture
 from tests.helpers.serving import Hashing, encoded_document, running
+from tests.soak.report import machine, write_section
 from ziprerank_integrations import Page, RemoteReranker, ZipReranker
 from ziprerank_integrations.server import ServerSettings, create_app
 
 pytestmark = [pytest.mark.soak, pytest.mark.slow]
 
-FIGURES = Path(__file__).resolve().parents[2] / "benchmarks" / "soak.md"
-HEAD = """# Soak tests
-
-Written by `make soak`, which also checks them. Everything runs in one process on the loopback interface: the
-server, its clients and, where the table says "model", a minimal Qwen3-VL with random weights. The figures
-measure the server, not the speed of ranking.
+HEAD = """
+Everything runs in one process on the loopback interface: the server, its clients and, where the table says
+"model", a minimal Qwen3-VL with random weights. The figures measure the server, not the speed of ranking.
 """
 
 
@@ -36,9 +32,8 @@ measure the server, not the speed of ranking.
 def figures() -> Iterator[list[str]]:
     lines: list[str] = []
     yield lines
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     rows = ["| measurement | figure |", "|---|---|", *lines]
-    FIGURES.write_text(f"{HEAD}\n{machine}.\n\n" + "\n".join(rows) + "\n")
+    write_section("Load", f"{HEAD}\n{machine()}\n\n" + "\n".join(rows))
 
 
 def megabytes() -> float:

@@ -35,7 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 time.sleep(0.1)
         except OSError:
-            pass  # the client has gone
+            pass  # the client has disconnected
 
     def log_message(self, *_: object) -> None:
         pass
@@ -45,7 +45,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        pass  # clients that go
+        pass  # clients that disconnect
 
 
 @contextmanager

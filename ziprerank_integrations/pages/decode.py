@@ -34,7 +34,7 @@ _CODESTREAM = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)  # of JPEG 
 _KEPT = {"WEBP": 8, "AVIF": 8}
 _DECODING = {"JPEG": 14, "MPO": 14, "JPEG2000": 28, "TIFF": 12}
 _CONVERTING = {"1": 6, "L": 6, "P": 6, "RGB": 8, "CMYK": 12, "YCbCr": 12, "LAB": 12, "I": 20, "F": 20}
-_BLENDING = 24  # of transparency onto white
+_BLENDING = 18  # of transparency onto white, in bands
 _BAND = 2**19  # pixels that are blended at a time, in some milliseconds
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 

@@ -172,7 +172,7 @@ class RequestPage:
         with self._errors_with_index():
             return self.origin.image(size, max_pixels)
 
-    def prepare(self, size: SizeRule, max_pixels: int, budget: MemoryBudget, recent: RecentPages) -> None:
+    def prepare(self, size: SizeRule, max_pixels: int, budget: MemoryBudget, recent: RecentPages) -> bool:
         """Decode the image before its turn, unless its features are probably cached.
 
         Args:
@@ -181,16 +181,19 @@ class RequestPage:
             budget: The image is decoded if this has as much memory as decoding takes at its peak.
             recent: Pages whose features are probably cached.
 
+        Returns:
+            False if the budget is not enough at the moment.
+
         Raises:
             PageError: If it cannot be decoded.
         """
         if self in recent:
-            return
+            return True
         self.check()
         with self._errors_with_index():
             reserved = _peak_bytes(self.origin, size)
             if not budget.reserve(reserved):
-                return
+                return False
             try:
                 image = self.origin.image(size, max_pixels)
                 with self._lock:
@@ -199,6 +202,7 @@ class RequestPage:
                         reserved -= _bytes(image)
             finally:
                 budget.release(reserved)
+        return True
 
     def close(self) -> None:
         """Release the decoded image, and keep none from now on."""

@@ -233,19 +233,26 @@ class Service:
         turns = asyncio.Semaphore(self.settings.decoders)
         pdf_turns = asyncio.Semaphore(self.settings.pdf_workers)
 
-        async def prepare(page: RequestPage) -> None:
+        async def prepare(page: RequestPage) -> bool:
             work = functools.partial(page.prepare, *limits)
             if isinstance(page.origin, PdfPage):
                 async with pdf_turns:
-                    await self._read_pdf(work)
-            else:
-                async with turns:
-                    await self._decode(work)
+                    return await self._read_pdf(work)
+            async with turns:
+                return await self._decode(work)
 
         # All of them, so that of several bad documents the error always names the first.
-        outcomes = await asyncio.gather(*map(prepare, rank_request.request_pages), return_exceptions=True)
+        pages = rank_request.request_pages
+        outcomes = await asyncio.gather(*map(prepare, pages), return_exceptions=True)
+        # Large images for which there was no memory while others were being decoded; in their turn, all
+        # other requests would wait for them.
+        for index, outcome in enumerate(outcomes):
+            if outcome is False:
+                outcomes[index] = (await asyncio.gather(prepare(pages[index]), return_exceptions=True))[0]
         for outcome in outcomes:
-            if outcome is not None and not (rank_request.last and isinstance(outcome, PageError)):
+            if isinstance(outcome, BaseException) and not (
+                rank_request.last and isinstance(outcome, PageError)
+            ):
                 raise outcome
 
     async def _parse(self, work: Callable[[], T]) -> T:

@@ -26,7 +26,7 @@ class ServerSettings:
         max_documents: The most documents of a request.
         max_text_chars: The most characters of a document that is text.
         max_image_pixels: The most pixels of an image. The default is an A4 page at 400 dpi, far more than a
-            model sees; decoding takes up to 32 bytes per pixel.
+            model sees; decoding takes up to 28 bytes per pixel.
         max_pdf_pages: The most pages of a PDF that are ranked.
         pdf_workers: Processes in which PDFs are opened and rendered.
         pdf_seconds: Seconds that opening a PDF or rendering one of its pages may take.
