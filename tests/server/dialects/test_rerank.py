@@ -21,7 +21,7 @@ def results(response: httpx.Response) -> list[Any]:
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank", "/infinity/rerank"])
-def test_rank_fields_select_the_text_of_documents(client: httpx.Client, path: str) -> None:
+def test_rank_fields_select_the_text_of_documents(engine_client: httpx.Client, path: str) -> None:
     documents = [
         {"title": "Library", "year": 2023, "body": "Opens in May.", "text": "other"},
         {"body": "Apples", "title": None},
@@ -29,12 +29,14 @@ def test_rank_fields_select_the_text_of_documents(client: httpx.Client, path: st
         {"title": "Scan", **IMAGE},
     ]
     fields = ["title", "body", "year", "title", "image"]
-    selected = post(client, documents, path, rank_fields=fields)
+    selected = post(engine_client, documents, path, rank_fields=fields)
     same = ["Library\nOpens in May.\n2023", "Apples", "a string", IMAGE]
-    assert results(selected) == results(post(client, same, path))
+    assert results(selected) == results(post(engine_client, same, path))
     texts = [{"text": "a", "title": "b"}, {"text": "c"}]
     for fields in ([], None):  # type: ignore[assignment]
-        assert results(post(client, texts, path, rank_fields=fields)) == results(post(client, ["a", "c"]))
+        assert results(post(engine_client, texts, path, rank_fields=fields)) == results(
+            post(engine_client, ["a", "c"])
+        )
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,7 @@ def test_rank_fields_select_the_text_of_documents(client: httpx.Client, path: st
         ("a", "title", (422, "invalid_request", None)),
         ("a", [7], (422, "invalid_request", None)),
         ("a", ["\ud800"], (422, "invalid_request", None)),
+        *(("a", [f"a{sign}"], (422, "invalid_request", None)) for sign in '"\\\0\n\x1f'),
         ("a", [f"f{number}" for number in range(9)], (422, "too_many_documents", None)),
     ],
     ids=str,

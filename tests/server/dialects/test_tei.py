@@ -56,8 +56,9 @@ def test_invalid_requests(client: httpx.Client, change: dict[str, Any], error: A
     assert failure(client.post("/rerank", json=body)) == error
 
 
-def test_a_list_that_is_too_long_is_named(client: httpx.Client) -> None:
+def test_errors_name_the_field(client: httpx.Client) -> None:
     assert send(client, ["a"] * 9).json()["message"] == "more than 8 texts"
+    assert send(client, "a").json()["message"] == "texts must be a list"
 
 
 def test_only_rerank_has_texts(client: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ziprerank_integrations.server import json_body
@@ -10,6 +11,8 @@ from ziprerank_integrations.server.dialects import unserved
 from ziprerank_integrations.server.dialects.dialect import DialectRequest
 from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.wire.request import WireError, is_encodable, read_request
+
+_UNSUPPORTED = re.compile(r'["\\\x00-\x1f]')  # in a field's name, by msgspec
 
 
 def read(body: bytes, settings: ServerSettings) -> DialectRequest:
@@ -25,6 +28,8 @@ def read_fields(fields: dict[str, Any], body: bytes, settings: ServerSettings) -
         isinstance(names, list) and all(isinstance(name, str) and is_encodable(name) for name in names)
     ):
         raise WireError("rank_fields must be a list of strings")
+    if names is not None and any(_UNSUPPORTED.search(name) for name in names):
+        raise WireError("rank_fields must not have quotes, backslashes and control characters")
     if names and isinstance(fields.get("documents"), list):
         documents = json_body.read_document_fields(body, settings.max_documents, names)
         fields = {**fields, "documents": [_selected(document) for document in documents]}
