@@ -49,7 +49,7 @@ VALUES: dict[str, Any] = {
     "compile": [True],
     "quantize": ["int8", "fp8"],
     "revision": ["main"],
-    "cache_bytes": [0, 1000, "auto"],
+    "cache_bytes": [0, 1000],
     "host_cache_bytes": [10**9],
     "page_store": ["/store", Path("/store/pages")],
     "page_store_bytes": [10**9],

@@ -21,6 +21,7 @@ from ziprerank_integrations.engine.scorers import scorer_class
 from ziprerank_integrations.engine.scorers.base import Scorer
 from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.errors import CheckpointError, EngineError, import_problem, one_line
+from ziprerank_integrations.options import EngineOptions
 
 # Of config.json: kernels, which may be code of a repository, and classes of other code.
 _IGNORED = ("attn_implementation", "attn_implementation_internal", "experts_implementation", "auto_map")
@@ -109,63 +110,40 @@ def _placement(device: torch.device) -> dict[str, Any]:
     return {"device_map": {"": device}}
 
 
-def load(
-    config: CheckpointConfig,
-    device: str | None,
-    dtype: str | None,
-    attention: str,
-    *,
-    compiled: bool = False,
-    quantize: str | None = None,
-) -> Checkpoint:
+def load(config: CheckpointConfig, options: EngineOptions) -> Checkpoint:
     """Load a checkpoint's weights and tokenizer.
 
     Args:
         config: The result of `checkpoint_config.read`.
-        device: See `pick_device`.
-        dtype: ``float32``, ``bfloat16``, ``float16``; None: see `default_dtype`.
-        attention: See `attention.choose`.
-        compiled: Whether layers run through ``torch.compile``, which takes its time at the first call.
-        quantize: See `check_quantization`; None keeps the weights.
+        options: ``device``, ``dtype`` (None: see `default_dtype`), ``attention``, ``compile`` and
+            ``quantize`` are used.
 
     Raises:
         CheckpointError: If weights are missing or of other shapes, or the tokenizer does not fit the scorer.
         EngineError: If the device's memory is not enough.
         ValueError: If the device, the attention or the quantisation is not available.
     """
-    return assemble(*_load(config, device, dtype, attention, quantize), compiled=compiled)
+    return assemble(*_load(config, options), compiled=options.compile)
 
 
-def load_weights(
-    config: CheckpointConfig,
-    device: str | None,
-    dtype: str | None,
-    attention: str,
-    *,
-    compiled: bool = False,
-    quantize: str | None = None,
-) -> Weights:
+def load_weights(config: CheckpointConfig, options: EngineOptions) -> Weights:
     """Load a model that does not rank, such as an embedding model, without its output layer; see `load`."""
-    core, _, tokenizer, _, kernel = _load(config, device, dtype, attention, quantize, answers=False)
-    return Weights(**_weights(core, tokenizer, config, kernel, compiled))
+    core, _, tokenizer, _, kernel = _load(config, options, answers=False)
+    return Weights(**_weights(core, tokenizer, config, kernel, options.compile))
 
 
 def _load(
-    config: CheckpointConfig,
-    device: str | None,
-    dtype: str | None,
-    attention: str,
-    quantize: str | None,
-    *,
-    answers: bool = True,
+    config: CheckpointConfig, options: EngineOptions, *, answers: bool = True
 ) -> tuple[Any, Tensor, Any, CheckpointConfig, Kernel]:
     """Return the arguments of `assemble`; without ``answers``, the output layer may be missing."""
     from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
-    target = pick_device(device)
+    target, quantize = pick_device(options.device), options.quantize
     prepare_process(target)
-    weight_dtype = default_dtype(target) if dtype is None else getattr(torch, dtype)
-    kernel = choose(attention, target, weight_dtype)  # before the weights: an error should not take minutes
+    weight_dtype = default_dtype(target) if options.dtype is None else getattr(torch, options.dtype)
+    kernel = choose(
+        options.attention, target, weight_dtype
+    )  # before the weights: an error should not take minutes
     if quantize is not None:
         check_quantization(quantize, target, weight_dtype)
     folder = config.folder

@@ -176,14 +176,7 @@ class Engine:
         if self._config.untrained_order:
             logger.warning("%s was not trained with the page first; its scores mean little", options.model)
         with gc_paused():
-            checkpoint = load(
-                self._config,
-                options.device,
-                options.dtype,
-                options.attention,
-                compiled=options.compile,
-                quantize=options.quantize,
-            )
+            checkpoint = load(self._config, options)
         embedder = None if options.embedder is None else self._load_embedder(options.embedder, self._config)
         store = None
         if options.page_store is not None:
@@ -221,14 +214,7 @@ class Engine:
             from ziprerank_integrations.engine.embedder import Embedder
             from ziprerank_integrations.engine.page_store import identity
 
-            weights = load_weights(
-                embedder,
-                options.device,
-                options.dtype,
-                options.attention,
-                compiled=options.compile,
-                quantize=options.quantize,
-            )
+            weights = load_weights(embedder, options)
         return Embedder(weights, identity(embedder.folder, weights.dtype, options.quantize))
 
     def close(self) -> None:

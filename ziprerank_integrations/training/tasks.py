@@ -19,6 +19,7 @@ from ziprerank_integrations.engine.scorers.listwise import ListwiseScorer
 from ziprerank_integrations.engine.scorers.pointwise import PointwiseScorer
 from ziprerank_integrations.engine.tokenizer import TextEncoder
 from ziprerank_integrations.errors import CheckpointError
+from ziprerank_integrations.options import EngineOptions
 from ziprerank_integrations.training import records
 from ziprerank_integrations.training.model import Qwen3VLForRanking
 from ziprerank_integrations.training.pairs import PairSamples
@@ -146,7 +147,7 @@ class PointwiseTask:
         model = load(Qwen3VLForPointwise, self._config, dtype, recipe.attention)
         importance = None
         if self._embedder is not None:
-            weights = load_weights(self._embedder, str(device), None, "auto")
+            weights = load_weights(self._embedder, EngineOptions(device=str(device)))
             importance = Embedder(weights, identity(self._embedder.folder, weights.dtype)).importance
         model.prepare(self._config, self._answers, embedder=importance, train_vision=recipe.train_vision)
         return model
