@@ -69,7 +69,7 @@ test-clients: $(CLIENTS_STAMP)
 		-m clients tests/clients
 
 quick: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak and not torchao"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from ziprerank_integrations import Page, PageError, QueryError, RemoteError
+from ziprerank_integrations import CallCancelledError, Page, PageError, QueryError, RemoteError
+from ziprerank_integrations.cancellation import cancelled_by
 from ziprerank_integrations.cluster.replicas import EngineReplicas
-from ziprerank_integrations.pages.origins import Text
 from ziprerank_integrations.pages.sizes import Sizes
-from ziprerank_integrations.server.queue import Abandoned
-from ziprerank_integrations.server.request_page import RequestPage
 
 SIZES = Sizes(256, 32, 4096, 65_536)
 PAGES = [Page.from_text("a"), Page.from_text("b")]
@@ -127,6 +125,6 @@ def test_a_request_that_ends_early_is_cancelled_on_its_replica() -> None:
 
     response = Ending(None, timeouts=1000)
     handle: Any = Handle(response)
-    with pytest.raises(Abandoned):
-        EngineReplicas(handle).rerank("q", [Page(RequestPage(Text("a", "a"), ended))])
+    with cancelled_by(ended), pytest.raises(CallCancelledError):
+        EngineReplicas(handle).rerank("q", PAGES)
     assert response.cancelled and response.timeouts > 900

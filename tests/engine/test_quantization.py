@@ -1,4 +1,4 @@
-"""Quantised models: int8 on a CPU, fp8 where it is refused, and what else has to know of it."""
+"""Quantised models: int8 on a CPU (``pip install torchao; pytest -m torchao``), fp8 where it is refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_page_states_of_another_quantisation_are_not_read(untied: Path) -> None:
     assert len(names) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.torchao
 def test_int8_weights_move_the_logits_little(untied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantization, "_WIDTH", 32)  # this model's layers are narrow
     pages = [Page.from_image(picture(seed)) for seed in range(4)]

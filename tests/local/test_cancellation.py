@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,8 +124,12 @@ def test_ctrl_c_ends_a_call(reranker: ZipReranker, monkeypatch: pytest.MonkeyPat
     windows = count_calls(
         monkeypatch, ModelRunner, "score", lambda: (_thread.interrupt_main(), time.sleep(0.01))
     )
-    with pytest.raises(KeyboardInterrupt):
-        reranker.rerank("q", pages(12))
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # processes of xdist ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            reranker.rerank("q", pages(12))
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert len(windows) == 1
     monkeypatch.undo()
     assert len(reranker.rerank("q", pages(3))) == 3

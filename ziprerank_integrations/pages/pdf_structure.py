@@ -64,7 +64,8 @@ def reader(label: str, path: str | None, data: bytes | None, password: str | Non
 def _add_filters() -> None:
     """Have pypdf log nothing inside `reader`: it logs each deviation from the standard, and a file may have
     millions. What it logs for other callers is not changed."""
-    for name in [name for name in sys.modules if name.split(".", 1)[0] == "pypdf"]:
+    # A copy: other threads import modules meanwhile.
+    for name in [name for name in list(sys.modules) if name.split(".", 1)[0] == "pypdf"]:
         logger = logging.getLogger(name)
         if _is_logged not in logger.filters:
             logger.addFilter(_is_logged)
