@@ -73,7 +73,14 @@ def test_labels(library: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert labels(labelled(6, table)) == expected
 
 
-@pytest.mark.parametrize("name", TABLES)
+# Version 6 has other labels for these.
+SINCE_PYPDF_7 = {"no entry for the first page", "number below one", "long prefix"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in TABLES if int(pypdf.__version__.split(".")[0]) >= 7 or name not in SINCE_PYPDF_7],
+)
 def test_labels_are_those_of_pypdf(name: str, tmp_path: Path) -> None:
     path = tmp_path / "book.pdf"
     path.write_bytes(labelled(6, TABLES[name][0]))
