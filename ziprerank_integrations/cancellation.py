@@ -6,11 +6,13 @@ The engine checks it before each window and each batch of pages. Standard librar
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from ziprerank_integrations.errors import CallCancelledError
+
+_POLL = 0.05  # seconds between two checks of a call that waits
 
 _events: ContextVar[tuple[threading.Event, ...]] = ContextVar("ziprerank_cancellation", default=())
 
@@ -35,6 +37,14 @@ def check() -> None:
         raise CallCancelledError("the call was cancelled")
 
 
-def can_be_cancelled() -> bool:
-    """Return whether the current call can be cancelled: else a wait needs no interruption."""
-    return bool(_events.get())
+def wait(attempt: Callable[[float | None], object]) -> None:
+    """Wait until an attempt succeeds, or the current call is cancelled.
+
+    Args:
+        attempt: Waits for some seconds at most, or for None without a limit; returns whether it succeeded.
+
+    Raises:
+        CallCancelledError: If the call is cancelled meanwhile.
+    """
+    while not attempt(_POLL if _events.get() else None):
+        check()

@@ -17,10 +17,11 @@ import torch
 
 from benchmarks.acceptance import clients, correctness, hardware, memory_limits, speed, variants
 from benchmarks.acceptance.report import Report, Row
-from benchmarks.acceptance.setup import Setup, free
+from benchmarks.acceptance.setup import Setup
 from benchmarks.environment import environment
 from benchmarks.presets import PRESETS
 from ziprerank_integrations.engine.checkpoint import pick_device
+from ziprerank_integrations.engine.device import release_memory
 from ziprerank_integrations.errors import MissingDependencyError
 
 STEPS: dict[str, Callable[[Setup], list[Row]]] = {
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report.skip(name, f"error: {type(error).__name__}: {str(error)[:300]}")
         else:
             report.add(name, rows, time.monotonic() - begin)
-        free()
+        release_memory(device)
     failed = report.failed
     sys.stdout.write(f"\n{'FAIL: ' + '; '.join(failed) if failed else 'PASS'}\n")
     return 1 if failed else 0

@@ -10,12 +10,13 @@ import torch.nn.functional as F
 
 from benchmarks import synthetic
 from benchmarks.acceptance.report import Row
-from benchmarks.acceptance.setup import Setup, free
+from benchmarks.acceptance.setup import Setup
 from benchmarks.baseline import Baseline
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.presets import PRESETS, stock_model, wrap
 from ziprerank_integrations import Page, Ranking, ZipReranker
 from ziprerank_integrations.engine.attention import attend
+from ziprerank_integrations.engine.device import release_memory
 
 CPU = torch.device("cpu")
 
@@ -71,7 +72,7 @@ def half_precision(setup: Setup) -> list[Row]:
     exact_model = wrap(copy.deepcopy(setup.model.stock).float(), setup.preset)
     reference = stock(Baseline(exact_model, setup.preset.max_side))
     del exact_model
-    free()
+    release_memory(setup.device)
     own, other = (float((values - reference).norm() / reference.norm()) for values in (ours, theirs))
     return [
         Row(f"{setup.dtype}: error of transformers", other, "relative"),

@@ -9,10 +9,11 @@ import torch
 from benchmarks import synthetic
 from benchmarks.acceptance.correctness import logits
 from benchmarks.acceptance.report import Row
-from benchmarks.acceptance.setup import Setup, free
+from benchmarks.acceptance.setup import Setup
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.memory import measure
 from ziprerank_integrations.engine import encoder
+from ziprerank_integrations.engine.device import release_memory
 from ziprerank_integrations.engine.page_states import PageStates
 
 
@@ -24,12 +25,12 @@ def second_attempt(setup: Setup) -> list[Row]:
     peaks = []
     for patches in (usual // 4, usual):
         encoder._PATCHES_PER_BATCH["cuda"] = patches
-        free()
+        release_memory(setup.device)
         torch.cuda.reset_peak_memory_stats()
         engine.prepare(setup.pages)
         peaks.append(torch.cuda.max_memory_reserved())
     expected = engine.rank("q", setup.pages, keep_ratio=0.25)
-    free()
+    release_memory(setup.device)
     before = torch.cuda.memory_allocated()
     torch.cuda.set_per_process_memory_fraction((peaks[0] + peaks[1]) / 2 / total)
     failures = 0
@@ -42,7 +43,7 @@ def second_attempt(setup: Setup) -> list[Row]:
         raise
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    free()
+    release_memory(setup.device)
     growth = torch.cuda.memory_allocated() - before
     error = float((logits(engine.rank("q", setup.pages, keep_ratio=0.25)) - logits(expected)).abs().max())
     return [
@@ -92,7 +93,7 @@ def peaks(setup: Setup) -> list[Row]:
     rows = []
     for keep in (1.0, 0.25):
         setup.engine.rank("q", setup.pages, keep_ratio=keep)
-        free()
+        release_memory(setup.device)
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         setup.engine.rank("q", setup.pages, keep_ratio=keep)

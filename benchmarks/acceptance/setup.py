@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +13,7 @@ from PIL import Image
 from benchmarks import synthetic
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.presets import PRESETS, BenchmarkModel, Preset, stock_model, wrap
-from benchmarks.timing import matmul_rate, synchronize
+from benchmarks.timing import Variant, interleave, matmul_rate
 from ziprerank_integrations import Page
 from ziprerank_integrations.engine.preprocess import pixels
 
@@ -88,24 +86,5 @@ class Setup:
         before: Callable[[], Any] = lambda: None,
     ) -> float:
         """Return the median time of ``run`` in milliseconds; that of ``before`` each run is not counted."""
-        if rehearse:
-            before()
-            run()
-        durations = []
-        for _ in range(repeats):
-            before()
-            synchronize(self.device)
-            begin = time.perf_counter()
-            run()
-            synchronize(self.device)
-            durations.append(time.perf_counter() - begin)
-        return statistics.median(durations) * 1e3
-
-
-def free() -> None:
-    """Return unused memory to the device."""
-    import gc
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        variants = {"": Variant(run, before)}
+        return interleave(variants, repeats, self.device, warmup=rehearse)[""].median * 1e3

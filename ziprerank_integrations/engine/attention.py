@@ -79,9 +79,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
     elif short(length, total):
         # Few queries after a long prefix: a mask of L x S is smaller than the square. In 16 bits on CUDA none
         # is made, and flash attention runs, which is not planned for each length as cuDNN's is.
-        mask: Any = torch.ones(length, total, dtype=torch.bool, device=q.device).tril(total - length)
-        if q.is_cuda and q.dtype != torch.float32 and capability(q.device) >= 8:
-            mask = causal_lower_right(length, total)
+        fused = q.is_cuda and q.dtype != torch.float32 and capability(q.device) >= 8
+        mask: Any = causal_lower_right(length, total) if fused else _visible(length, total, q.device)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)
     else:
         # torch aligns is_causal top-left. Zero queries for the prefix make the matrix square; a mask of L x S
@@ -95,6 +94,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool, kernel: K
 def short(length: int, total: int) -> bool:
     """Return whether ``length`` queries after a prefix are few beside all ``total`` keys."""
     return length < total // 4
+
+
+def _visible(length: int, total: int, device: torch.device) -> Tensor:
+    """Return which of ``total`` keys each of the last ``length`` positions sees: (length, total) bool."""
+    return torch.ones(length, total, dtype=torch.bool, device=device).tril(total - length)
 
 
 def capability(device: torch.device) -> int:
@@ -126,9 +130,7 @@ def _in_chunks(q: Tensor, k: Tensor, v: Tensor, causal: bool, grouped: bool, siz
         part = q[:, :, start : start + size]
         length = part.shape[2]
         stop = offset + start + length if causal else k.shape[2]
-        mask = None
-        if causal:
-            mask = torch.ones(length, stop, dtype=torch.bool, device=q.device).tril(stop - length)
+        mask = _visible(length, stop, q.device) if causal else None
         outputs.append(
             F.scaled_dot_product_attention(
                 part, k[:, :, :stop], v[:, :, :stop], attn_mask=mask, enable_gqa=grouped
@@ -149,8 +151,7 @@ def weights(q: Tensor, k: Tensor, *, causal: bool) -> Tensor:
     scores = (q @ k.transpose(2, 3)).float() * q.shape[-1] ** -0.5
     if causal:
         length, total = scores.shape[-2:]
-        later = torch.ones(length, total, dtype=torch.bool, device=q.device).triu(total - length + 1)
-        scores = scores.masked_fill(later, float("-inf"))
+        scores = scores.masked_fill(~_visible(length, total, q.device), float("-inf"))
     result: Tensor = scores.softmax(-1)
     return result
 

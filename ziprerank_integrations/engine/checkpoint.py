@@ -141,9 +141,8 @@ def _load(
     target, quantize = pick_device(options.device), options.quantize
     prepare_process(target)
     weight_dtype = default_dtype(target) if options.dtype is None else getattr(torch, options.dtype)
-    kernel = choose(
-        options.attention, target, weight_dtype
-    )  # before the weights: an error should not take minutes
+    # Before the weights: an error should not take minutes.
+    kernel = choose(options.attention, target, weight_dtype)
     if quantize is not None:
         check_quantization(quantize, target, weight_dtype)
     folder = config.folder

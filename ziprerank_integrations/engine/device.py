@@ -19,7 +19,6 @@ from ziprerank_integrations.errors import EngineError
 
 T = TypeVar("T")
 
-_POLL = 0.05  # seconds between two checks of a call that waits
 _THREAD = threading.local()
 
 
@@ -96,8 +95,7 @@ class DeviceLock:
     def _turn(self) -> Iterator[None]:
         """Wait for the device, or until the call is cancelled."""
         cancellation.check()
-        while not self._lock.acquire(timeout=_POLL if cancellation.can_be_cancelled() else -1):
-            cancellation.check()
+        cancellation.wait(lambda seconds: self._lock.acquire(timeout=-1 if seconds is None else seconds))
         try:
             cancellation.check()
             yield
@@ -169,6 +167,11 @@ def default_cache_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return 2 * 2**30
     return torch.cuda.mem_get_info(device)[0] // 2
+
+
+def upload_integers(values: list[int], device: torch.device) -> Tensor:
+    """Return integers as a tensor on the device; see `upload`."""
+    return upload(torch.tensor(values, device="cpu"), device)
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

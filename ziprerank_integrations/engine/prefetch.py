@@ -11,8 +11,6 @@ from torch import Tensor
 from ziprerank_integrations import cancellation
 from ziprerank_integrations.types import Page
 
-_POLL = 0.05  # seconds between two checks of a call that waits
-
 
 class Prefetcher:
     """Loads the pages of one call ahead, in the order in which they are submitted.
@@ -49,8 +47,7 @@ class Prefetcher:
             CallCancelledError: If the call is cancelled meanwhile.
         """
         future = self._futures.pop(key)
-        while cancellation.can_be_cancelled() and not wait([future], timeout=_POLL).done:
-            cancellation.check()
+        cancellation.wait(lambda seconds: wait([future], seconds).done)
         return future.result()
 
     def discard(self, key: str) -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ziprerank_integrations.engine.device import upload
+from ziprerank_integrations.engine.device import upload_integers
 from ziprerank_integrations.engine.qwen3vl import LanguageModel, Prefix
 from ziprerank_integrations.engine.tokenizer import EncodedPrompt
 
@@ -33,15 +33,14 @@ def text_vectors(
         the scoring can continue.
     """
     first = encoded.images[0]
-    query = upload(torch.tensor(encoded.query, device="cpu"), text.device)
     if interaction == "query":
-        return text[query], None
+        return text[upload_integers(encoded.query, text.device)], None
     if interaction == "contextual":
         positions = torch.arange(first, device=text.device).expand(3, -1)
         prefix = language.prefix(text[:first], positions)
-        return prefix.hidden[query], prefix
+        return prefix.hidden[upload_integers(encoded.query, text.device)], prefix
     words = [index for index in range(first) if encoded.ids[index] not in marks]
-    return text[upload(torch.tensor(words, device="cpu"), text.device)], None
+    return text[upload_integers(words, text.device)], None
 
 
 def similarity(text: Tensor, visual: Tensor) -> Tensor:

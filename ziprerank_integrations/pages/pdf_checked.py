@@ -16,6 +16,12 @@ NO_FONT = "its text cannot be rendered: its fonts are not embedded and not insta
 NO_INK = "its text cannot be rendered"
 
 
+def encrypted(label: str, password: str | None) -> PageError:
+    """Return the error of an encrypted PDF whose password is missing or not correct."""
+    needs = "needs a password" if password is None else "the password is not correct"
+    return PageError(label, f"the PDF is encrypted and {needs}")
+
+
 class Library(Protocol):
     """A PDF that is open in one of the libraries. Only used while the lock is held."""
 

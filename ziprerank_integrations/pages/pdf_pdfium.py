@@ -11,7 +11,7 @@ import pypdfium2.raw as pdfium_c
 from PIL import Image
 
 from ziprerank_integrations.errors import PageError
-from ziprerank_integrations.pages.pdf_checked import DAMAGED, NO_FONT
+from ziprerank_integrations.pages.pdf_checked import DAMAGED, NO_FONT, encrypted
 from ziprerank_integrations.pages.pdf_structure import can_inflate, inspect
 
 _INVISIBLE = (3, 7)  # render modes of text that is neither filled nor stroked
@@ -61,8 +61,7 @@ class PdfiumFile:
             self._document = pypdfium2.PdfDocument(path if path is not None else data, password=password)
         except pypdfium2.PdfiumError as error:
             if getattr(error, "err_code", None) == pdfium_c.FPDF_ERR_PASSWORD:
-                needs = "needs a password" if password is None else "the password is not correct"
-                raise PageError(label, f"the PDF is encrypted and {needs}") from error
+                raise encrypted(label, password) from error
             raise PageError(label, f"is not a readable PDF: {error}") from error
         except Exception as error:
             raise PageError(label, f"is not a readable PDF: {error}") from error

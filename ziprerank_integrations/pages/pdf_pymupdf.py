@@ -10,7 +10,7 @@ import pymupdf
 from PIL import Image
 
 from ziprerank_integrations.errors import PageError
-from ziprerank_integrations.pages.pdf_checked import DAMAGED, NO_INK
+from ziprerank_integrations.pages.pdf_checked import DAMAGED, NO_INK, encrypted
 
 _DAMAGE = re.compile(
     r"library error|format error|zlib error|jpeg error|jpx|jbig2|read error|not a stream|cannot load"
@@ -56,8 +56,7 @@ class PyMuPdfFile:
             raise PageError(label, f"is not a readable PDF: {error}") from error
         if self._document.needs_pass and not (password and self._document.authenticate(password)):
             self._document.close()
-            needs = "needs a password" if password is None else "the password is not correct"
-            raise PageError(label, f"the PDF is encrypted and {needs}")
+            raise encrypted(label, password)
         if not self._document.is_pdf:
             self._document.close()
             raise PageError(label, "is not a readable PDF")

@@ -11,6 +11,11 @@ from ziprerank_integrations.pages.sizes import Sizes
 
 SizeRule = defstruct("SizeRule", [(field.name, int) for field in fields(Sizes)])
 
+Count = Annotated[
+    Annotated[int, Meta(ge=0)] | UnsetType | None,
+    Meta(description="How many results; left out or 0 returns all."),
+]
+
 
 class ImageUrl(Struct):
     """The ``image_url`` of a part."""
@@ -26,11 +31,16 @@ class Part(Struct):
     image_url: str | ImageUrl | UnsetType | None = UNSET
 
 
-class Document(Struct):
-    """A document that is an object; of ``text`` and ``image``, the image is ranked."""
+class Passage(Struct):
+    """A document of NVIDIA's API; of text and image, the image is ranked."""
 
     text: Annotated[str | UnsetType | None, Meta(description="Rendered as a page.")] = UNSET
     image: Annotated[str | UnsetType | None, Meta(description="Data URI, base64, or a URL.")] = UNSET
+
+
+class Document(Passage):
+    """A document that is an object; of ``text`` and ``image``, the image is ranked."""
+
     content: Annotated[
         list[Part] | UnsetType, Meta(description="One image, or texts; an image is ranked without its texts.")
     ] = UNSET
@@ -82,10 +92,7 @@ class RerankBody(Options, kw_only=True):
         list[Annotated[str, Meta(description="Text, or an image's data URI.")] | Document] | DocumentParts,
         Meta(description="The candidates."),
     ]
-    top_n: Annotated[
-        Annotated[int, Meta(ge=0)] | UnsetType | None,
-        Meta(description="How many results; left out or 0 returns all."),
-    ] = UNSET
+    top_n: Count = UNSET
     return_documents: Annotated[
         bool | UnsetType | None, Meta(description="Whether results repeat their documents.")
     ] = UNSET
@@ -137,20 +144,10 @@ class RootBody(ReceivedBody, kw_only=True):
     return_text: bool | UnsetType | None = UNSET
 
 
-class Passage(Struct):
-    """A document of NVIDIA's API; of text and image, the image is ranked."""
-
-    text: Annotated[str | UnsetType | None, Meta(description="Rendered as a page.")] = UNSET
-    image: Annotated[str | UnsetType | None, Meta(description="Data URI, base64, or a URL.")] = UNSET
-
-
 class RankingBody(Options, kw_only=True):
     """The body of a request to NVIDIA's ``/v1/ranking``."""
 
     query: TextQuery | str
     passages: Annotated[list[Passage | str], Meta(description="The candidates.")]
-    top_k: Annotated[
-        Annotated[int, Meta(ge=0)] | UnsetType | None,
-        Meta(description="How many results; left out or 0 returns all."),
-    ] = UNSET
+    top_k: Count = UNSET
     truncate: Annotated[Any, Meta(description="Ignored: a long text is rendered as one page.")] = UNSET

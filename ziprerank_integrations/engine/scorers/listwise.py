@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
-from ziprerank_integrations.engine.device import upload
+from ziprerank_integrations.engine.device import upload_integers
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.prompts import ANSWER_START, LETTERS, listwise
 from ziprerank_integrations.engine.pruning import select_tokens, similarity, text_vectors
@@ -92,7 +92,7 @@ class ListwiseScorer:
 
     def _embed(self, query: str, pages: int) -> tuple[EncodedPrompt, Tensor]:
         encoded = self._checkpoint.text.encode(listwise(query, pages), pages)
-        ids = upload(torch.tensor(encoded.ids, device="cpu"), self._checkpoint.device)
+        ids = upload_integers(encoded.ids, self._checkpoint.device)
         return encoded, self._checkpoint.language.embed(ids)
 
     def _vectors(self, text: Tensor, encoded: EncodedPrompt) -> tuple[Tensor, Prefix | None]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ziprerank_integrations import cancellation
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
-from ziprerank_integrations.engine.device import upload
+from ziprerank_integrations.engine.device import upload_integers
 from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_kv import PageKV
 from ziprerank_integrations.engine.prompts import PointwisePrompt, pointwise, pointwise_head
@@ -307,8 +307,8 @@ class PointwiseScorer:
         return prefix
 
     def _embed(self, parts: list[str]) -> Tensor:
-        ids = torch.tensor(self._checkpoint.text.parts(parts), device="cpu")
-        return self._checkpoint.language.embed(upload(ids, self._checkpoint.device))
+        ids = upload_integers(self._checkpoint.text.parts(parts), self._checkpoint.device)
+        return self._checkpoint.language.embed(ids)
 
     def _page_tokens(
         self, pages: Sequence[PageFeatures], kept: Tensor | None = None

@@ -242,9 +242,7 @@ class ZipRerankRanker:
             ValueError: If the query is blank, or ``top_k`` or ``score_threshold`` is out of its range.
             PageError: If a page image cannot be read and ``on_error`` is ``"raise"``; it names the document.
         """
-        check_top_n(top_k, "top_k")
-        check_threshold(score_threshold)
-        candidates = _without_duplicates(documents)
+        candidates = _candidates(documents, top_k, score_threshold)
         ranked = self._ranker().rank(query, candidates, self._fields, top_k, score_threshold)
         return {"documents": _copies(candidates, ranked)}
 
@@ -257,9 +255,7 @@ class ZipRerankRanker:
         score_threshold: float | None = None,
     ) -> dict[str, Any]:
         """Rank documents without blocking the event loop. See `run`."""
-        check_top_n(top_k, "top_k")
-        check_threshold(score_threshold)
-        candidates = _without_duplicates(documents)
+        candidates = _candidates(documents, top_k, score_threshold)
         ranked = await self._ranker().arank(query, candidates, self._fields, top_k, score_threshold)
         return {"documents": _copies(candidates, ranked)}
 
@@ -310,6 +306,15 @@ def _has_lost_blob(document: Document, path_field: str) -> bool:
         return not document.blob.data
     named = any(document.meta.get(name) for name in (path_field, "image_url"))
     return not named and str(document.meta.get("mime_type")).startswith(("image/", "application/pdf"))
+
+
+def _candidates(
+    documents: list[Document], top_k: int | None, score_threshold: float | None
+) -> list[Document]:
+    """Check the arguments of a run, and return its candidates."""
+    check_top_n(top_k, "top_k")
+    check_threshold(score_threshold)
+    return _without_duplicates(documents)
 
 
 def _without_duplicates(documents: list[Document]) -> list[Document]:
