@@ -332,8 +332,7 @@ def _with_prior(method: Callable[..., Any], prior: Prior | None) -> dict[str, An
     """Return the argument ``prior`` for a method that has it."""
     if prior is None:
         return {}
-    parameters = inspect.signature(method).parameters.values()
-    has_prior = any(item.name == "prior" or item.kind is item.VAR_KEYWORD for item in parameters)
+    has_prior = "prior" in inspect.signature(method).parameters
     return {"prior": prior} if has_prior else {}
 
 

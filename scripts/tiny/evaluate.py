@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import math
 import random
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from scripts.tiny.table_rows import ROWS, Row, page_sets
 from scripts.tiny.vision_tower import to_patches
 from scripts.tiny.word_statistics import WordStatistics
 from ziprerank_integrations import Page, ZipReranker
-from ziprerank_integrations.atomic import write_text
+from ziprerank_integrations.atomic import replacing, write_text
 
 LOG = logging.getLogger(__name__)
 SEED = 20_260
@@ -43,36 +44,48 @@ def interval(right: int, total: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-class RenderedPages:
-    """Rendered pages of one set: images for the engine, and grey pixels for `RandomPruning`."""
+def render(name: str, documents: list[str], stats: WordStatistics) -> list[tuple[PageText, bytes]]:
+    """Return the pages of a set with their pixels as PNG."""
+    page_set, count = page_sets()[name]
+    rng = random.Random(SEED + sum(map(ord, name)))
+    pages = []
+    for page, runs in lay_out_pages(
+        documents, stats, count, page_set.faces, page_set.sizes, page_set.glyphs, rng
+    ):
+        file = io.BytesIO()
+        Image.fromarray(page_features.render_page(page, runs, page_set, rng)).save(file, "PNG", optimize=True)
+        pages.append((page, file.getvalue()))
+    return pages
 
-    def __init__(self, name: str, documents: list[str], stats: WordStatistics, share: float) -> None:
-        page_set, count = page_sets()[name]
-        rng = random.Random(SEED + sum(map(ord, name)))
-        laid = lay_out_pages(
-            documents,
-            stats,
-            max(round(count * share), 40),
-            page_set.faces,
-            page_set.sizes,
-            page_set.glyphs,
-            rng,
-        )
+
+class RenderedPages:
+    """Rendered pages of one set, from the cache ``path`` if it exists.
+
+    Attributes:
+        images: By page, the image for the engine.
+        grey: By page, the pixels for `RandomPruning`.
+    """
+
+    def __init__(self, name: str, documents: list[str], stats: WordStatistics, path: Path) -> None:
+        if not path.exists():
+            with replacing(path) as temporary:
+                torch.save(render(name, documents, stats), temporary)
+        rendered = torch.load(path, weights_only=False)
         self.images: dict[int, Page] = {}
         self.grey: dict[int, np.ndarray] = {}
-        for page, runs in laid:
-            pixels = page_features.render_page(page, runs, page_set, rng)
-            self.grey[id(page)] = pixels
-            self.images[id(page)] = Page.from_image(Image.fromarray(pixels).convert("RGB"))
-        self.pages = [page for page, _ in laid]
+        for page, png in rendered:
+            image = Image.open(io.BytesIO(png))
+            self.grey[id(page)] = np.asarray(image)
+            self.images[id(page)] = Page.from_image(image.convert("RGB"))
+        self.pages = [page for page, _ in rendered]
         self.pool = PagePool(self.pages, stats)
 
-    def lists(self, pages: int, count: int) -> list[PageList]:
-        """Return the same lists at every call."""
+    def lists(self, pages: int, count: int, natural: float = 0.0) -> list[PageList]:
+        """Return the same lists at every call; ``natural`` is the share of natural questions."""
         rng = random.Random(SEED + pages)
         lists: list[PageList] = []
         while len(lists) < count:
-            example = self.pool.sample(pages, rng)
+            example = self.pool.sample(pages, rng, natural=natural)
             if example is not None:
                 lists.append(example)
         return lists
@@ -82,7 +95,8 @@ class RandomPruning:
     """The same forward with random visual tokens kept, as the baseline of pruning by similarity."""
 
     def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        model: Any = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        self.model = model
         self.tokenizer = tokenizer
         self.features: dict[int, tuple[Tensor, Tensor]] = {}
         self.generator = torch.Generator().manual_seed(SEED)
@@ -123,10 +137,10 @@ def measure(
     random_pruning: RandomPruning,
     pages: int,
     count: int,
-) -> tuple[int, int]:
-    """Return the number of lists whose right page is ranked first, and the number of lists."""
-    right = 0
-    examples = pool.lists(pages, count)
+) -> list[bool]:
+    """Return for each list whether its right page is ranked first."""
+    right = []
+    examples = pool.lists(pages, count, float(row.natural))
     pruned = reranker.with_options(keep_ratio=row.keep)
     for example in examples:
         if row.random_pruning:
@@ -134,17 +148,18 @@ def measure(
         else:
             shown = [pool.images[id(page)] for page in example.pages]
             first = pruned.rerank(example.query, shown, top_n=1)[0].index
-        right += int(first == example.answer)
-    return right, len(examples)
+        right.append(first == example.answer)
+    return right
 
 
-def table(results: dict[str, dict[str, list[int]]]) -> str:
+def table(results: dict[str, dict[str, list[bool]]]) -> str:
     """Return the results so far as Markdown."""
     lines = ["| | 8 pages | 20 pages | asked for |", "|---|---|---|---|"]
     for row in ROWS:
         cells = []
         for pages in ("8", "20"):
-            right, total = results.get(row.name, {}).get(pages, [0, 0])
+            outcomes = results.get(row.name, {}).get(pages, [])
+            right, total = sum(outcomes), len(outcomes)
             low, high = interval(right, total) if total else (0.0, 0.0)
             cells.append(
                 f"{right / total:.3f} ({low:.2f}-{high:.2f}, n={total})" if total else "not measured"
@@ -162,28 +177,32 @@ def main() -> None:
     parser.add_argument("--lists", type=int, default=300)
     parser.add_argument("--rows", nargs="*", help="page sets to evaluate; default: all")
     parser.add_argument("--dtype", default=None)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(1)
-    training, unseen = corpus.gather(arguments.state / "corpus.jsonl")
+    cached = [arguments.state / f"evaluation-{row.page_set}.pt" for row in ROWS]
+    training, unseen = (
+        ([], []) if all(map(Path.exists, cached)) else corpus.gather(arguments.state / "corpus.jsonl")
+    )
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
     stats = WordStatistics(tokenizer, training, arguments.state / "counts.json")
-    reranker = ZipReranker(arguments.checkpoint, dtype=arguments.dtype)
+    reranker = ZipReranker(arguments.checkpoint, dtype=arguments.dtype, device=arguments.device)
     random_pruning = RandomPruning(arguments.checkpoint, tokenizer)
-    results: dict[str, dict[str, list[int]]] = {}
+    results: dict[str, dict[str, list[bool]]] = {}
     pools: dict[str, RenderedPages] = {}
     for row in sorted(ROWS, key=lambda row: row.page_set not in ("a4", "slides")):
         if arguments.rows and row.page_set not in arguments.rows:
             continue
         if row.page_set not in pools:
-            pools[row.page_set] = RenderedPages(row.page_set, unseen, stats, min(1.0, arguments.lists / 300))
+            path = arguments.state / f"evaluation-{row.page_set}.pt"
+            pools[row.page_set] = RenderedPages(row.page_set, unseen, stats, path)
         for pages in (8, 20):
             started = time.monotonic()
-            right, total = measure(row, pools[row.page_set], reranker, random_pruning, pages, arguments.lists)
-            results.setdefault(row.name, {})[str(pages)] = [right, total]
-            LOG.info(
-                "%s, %d pages: %d of %d, %.0f s", row.name, pages, right, total, time.monotonic() - started
-            )
+            right = measure(row, pools[row.page_set], reranker, random_pruning, pages, arguments.lists)
+            results.setdefault(row.name, {})[str(pages)] = right
+            seconds = time.monotonic() - started
+            LOG.info("%s, %d pages: %d of %d, %.0f s", row.name, pages, sum(right), len(right), seconds)
             write_text(arguments.out, table(results))
             write_text(arguments.out.with_suffix(".json"), json.dumps(results, indent=1))
 

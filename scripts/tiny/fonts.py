@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import pymupdf
 from PIL import ImageFont
 
-MUPDF = cast(Any, pymupdf)  # it has no types
+
+@functools.cache
+def mupdf() -> Any:
+    """Return PyMuPDF, which has no types; training on pages that are rendered already does not need it."""
+    import pymupdf
+
+    return pymupdf
+
 
 ROOTS = (Path("/usr/share/fonts"), Path("/usr/share/texmf/fonts"), Path.home() / ".fonts")
 # Sorted by how common they are in real documents; the first are sampled most often.
@@ -103,7 +109,7 @@ class Face:
     @functools.cache  # noqa: B019
     def pdf(self) -> Any:
         """Return PyMuPDF's font."""
-        return MUPDF.Font(self.name) if self.path is None else MUPDF.Font(fontfile=str(self.path))
+        return mupdf().Font(self.name) if self.path is None else mupdf().Font(fontfile=str(self.path))
 
     @functools.cache  # noqa: B019
     def advance(self, character: str) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from scripts.tiny.fonts import MUPDF
+from scripts.tiny.fonts import mupdf
 from scripts.tiny.layout import Run
 
 Pixels = NDArray[np.uint8]
@@ -29,14 +29,14 @@ def by_pillow(runs: Sequence[Run], width: int, height: int, enlarge: int = 1) ->
 
 def by_pdf(runs: Sequence[Run], width: int, height: int) -> Pixels:
     """Render black on white as a PDF page, with MuPDF."""
-    with MUPDF.open() as document:
+    with mupdf().open() as document:
         page = document.new_page(width=width, height=height)
-        writer = MUPDF.TextWriter(page.rect)
+        writer = mupdf().TextWriter(page.rect)
         for run in runs:
             writer.append((run.left, run.baseline), run.word, font=run.face.pdf(), fontsize=run.size)
         if runs:
             writer.write_text(page)
-        shown = page.get_pixmap(colorspace=MUPDF.csGRAY, alpha=False)
+        shown = page.get_pixmap(colorspace=mupdf().csGRAY, alpha=False)
         return np.frombuffer(shown.samples, np.uint8).reshape(shown.height, shown.width)[:height, :width]
 
 

@@ -22,6 +22,7 @@ class Row:
         page_set: Name of the set of pages.
         keep: Share of the visual tokens that are kept.
         random_pruning: Whether tokens are kept at random instead of by cosine similarity.
+        natural: Whether questions are made from the templates of natural ones.
         target: Wanted Recall@1 over 8 and 20 pages; may be empty.
     """
 
@@ -29,6 +30,7 @@ class Row:
     page_set: str
     keep: float
     random_pruning: bool = False
+    natural: bool = False
     target: str = ""
 
 
@@ -63,6 +65,8 @@ ROWS = (
     ),
     Row("page sizes not in training, keep 1.0", "unseen", 1.0, target="within 0.05 of keep 1.0"),
     Row("fonts not in training, keep 1.0", "fonts", 1.0, target="0.80 / 0.60"),
+    Row("natural questions, keep 1.0", "small", 1.0, natural=True),
+    Row("A4 page, 11-12 pt, at 1024 px, keep 0.25, natural questions", "a4", 0.25, natural=True),
     Row("A4 page, 11-12 pt, at 1024 px, keep 0.25", "a4", 0.25, target="0.75 / 0.55"),
     Row("slides, 24-36 pt, at 1024 px, keep 0.25", "slides", 0.25, target="0.75 / 0.55"),
 )
