@@ -69,12 +69,7 @@ def damaged_jbig2(side: int = 20_000, regions: int = 1000) -> bytes:
     image = segment(0, 48, struct.pack(">IIIIBH", side, side, 0, 0, 0, 0))
     region = struct.pack(">IIIIBB", side, side, 0, 0, 0, 0) + b"\x03\xff\xfd\xff\x02\xfe\xfe\xfe" + b"\0" * 8
     image += b"".join(segment(number, 38, region) for number in range(1, regions + 1))
-    dictionary = (
-        b"/Type/XObject/Subtype/Image/Width %d/Height %d/ColorSpace/DeviceGray/BitsPerComponent 1"
-        % (
-            side,
-            side,
-        )
-    )
+    dictionary = b"/Type/XObject/Subtype/Image/Width %d/Height %d" % (side, side)
+    dictionary += b"/ColorSpace/DeviceGray/BitsPerComponent 1/Filter/JBIG2Decode"
     resources = b"/XObject<</I 5 0 R>>"
-    return page(b"200 0 0 200 0 0 cm /I Do", resources, stream(dictionary + b"/Filter/JBIG2Decode", image))
+    return page(b"200 0 0 200 0 0 cm /I Do", resources, stream(dictionary, image))

@@ -12,7 +12,9 @@ from ziprerank_integrations.pages.origins import ImageBytes, Origin, PdfPage, fr
 from ziprerank_integrations.pages.page_selection import TooManyPagesError
 from ziprerank_integrations.pages.pdf import is_pdf, pdf_file
 from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.server import json_body
 from ziprerank_integrations.server.api_error import ApiError
+from ziprerank_integrations.server.body_model import PdfForm
 from ziprerank_integrations.server.dialects import rerank
 from ziprerank_integrations.server.dialects.dialect import DialectRequest, Read
 from ziprerank_integrations.server.fetching import Fetched
@@ -143,12 +145,9 @@ def from_form(
         raise ApiError(422, "invalid_query", "the form must have a question as its field query")
     request = read_request(
         {
+            **json_body.read_form(fields, PdfForm),
             "query": fields["query"],
             "documents": [],
-            "top_n": _number(int, "top_n", fields),
-            "keep_ratio": _number(float, "keep_ratio", fields),
-            "instruction": fields.get("instruction"),
-            "on_error": fields.get("on_error"),
         }
     )
     _check_texts(request, settings)
@@ -180,13 +179,6 @@ def from_form(
         _on_error(request, settings) == "last",
         write,
     )
-
-
-def _number(parse: Callable[[str], Any], name: str, fields: Mapping[str, str]) -> Any:
-    try:
-        return None if name not in fields else parse(fields[name])
-    except ValueError as error:
-        raise ApiError(422, "invalid_request", f"{name} must be a number") from error
 
 
 def _check_texts(request: WireRequest, settings: ServerSettings) -> None:
