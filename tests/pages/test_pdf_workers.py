@@ -71,7 +71,7 @@ def test_a_page_that_needs_too_much_memory_is_an_error(make_pdf: Callable[..., P
     page = Page.from_pdf(make_pdf(1))[0]
     with pdf.in_workers(pool):
         with pytest.raises(PageError, match="more memory than a PDF may take"):
-            page.image(lambda *_: (9_000, 9_000))
+            page.image(lambda *_: (11_000, 11_000))
         assert page.image(64).width
     pool.close()
 
