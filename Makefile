@@ -3,6 +3,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 CLIENTS ?= .venv-clients
+FLOORS ?= .venv-floors
+PYTHON_FLOOR ?= $(PYTHON)
 PORT ?= 8000
 
 BIN := $(VENV)/bin
@@ -10,6 +12,8 @@ BIN := $(VENV)/bin
 CHECKSUM := $(shell printf '%s' '$(TORCH)' | cksum | cut -d ' ' -f 1)
 STAMP := $(VENV)/.installed-$(CHECKSUM)
 CLIENTS_STAMP := $(CLIENTS)/.installed-$(CHECKSUM)
+FLOORS_STAMP := $(FLOORS)/.installed-$(CHECKSUM)
+LOWEST := build/lowest.txt
 
 MINUTES ?= 105
 SOAK ?= tests/soak
@@ -17,7 +21,7 @@ JOBS ?= 2
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
-.PHONY: help demo serve test test-clients quick soak bench notebooks tiny tiny-pointwise lint format clean
+.PHONY: help demo serve test test-clients test-floors quick soak bench notebooks tiny tiny-pointwise lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +29,7 @@ help:
 	@echo "make serve   serve the bundled model over HTTP on 127.0.0.1:$(PORT)"
 	@echo "make test    run all tests except the soak tests, on $(JOBS) processes"
 	@echo "make test-clients  run clients of Cohere, Jina, NVIDIA, TEI, vLLM and Infinity against a server, in $(CLIENTS)"
+	@echo "make test-floors  run all tests with the lowest versions that pyproject.toml allows (PYTHON_FLOOR=python3.10), in $(FLOORS)"
 	@echo "make quick   run the tests that are not slow, on $(JOBS) processes (JOBS=$(JOBS))"
 	@echo "make bench   compare the engine's speed with the baseline's; BENCH='--preset 8b' on a GPU"
 	@echo "make notebooks  run the notebooks of examples/ and save their outputs"
@@ -38,21 +43,26 @@ help:
 
 # xargs splits $(TORCH) into words, so that it may have options (TORCH='torch --index-url …') as well as '>='.
 # A working pip means a complete environment: an interrupted `venv` leaves a python but no pip.
-# The arguments are the environment and the extra.
+# The arguments are the environment, the extra, the Python and options of pip.
 define install
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is %d.%d: make PYTHON=/path/to/python3" % sys.version_info[:2])'
-	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(1)
+	@$(3) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is %d.%d: make PYTHON=/path/to/python3" % sys.version_info[:2])'
+	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(3) -m venv --clear $(1)
 	printf '%s\n' '$(TORCH)' | xargs $(1)/bin/python -m pip --disable-pip-version-check install
-	$(1)/bin/python -m pip --disable-pip-version-check install -e '.[$(2)]'
+	$(1)/bin/python -m pip --disable-pip-version-check install $(4) -e '.[$(2)]'
 	@rm -f $(1)/.installed-*
 	@touch $@
 endef
 
 $(STAMP): pyproject.toml
-	$(call install,$(VENV),dev)
+	$(call install,$(VENV),dev,$(PYTHON))
 
 $(CLIENTS_STAMP): pyproject.toml
-	$(call install,$(CLIENTS),clients)
+	$(call install,$(CLIENTS),clients,$(PYTHON))
+
+$(FLOORS_STAMP): pyproject.toml scripts/lowest_versions.py
+	@mkdir -p build
+	$(PYTHON_FLOOR) scripts/lowest_versions.py dev --except torch > $(LOWEST)
+	$(call install,$(FLOORS),dev,$(PYTHON_FLOOR),-c $(LOWEST))
 
 demo: $(STAMP)
 	$(BIN)/ziprerank rank $(DEMO_PDF) --query "$(DEMO_QUERY)" --model tiny --save ranking.png
@@ -67,6 +77,13 @@ test: $(STAMP)
 test-clients: $(CLIENTS_STAMP)
 	$(CLIENTS)/bin/python -m pytest -o addopts="-q --strict-markers --strict-config" -W default --disable-warnings \
 		-m clients tests/clients
+
+# torch's own floor is excepted: the build for $(TORCH) may be on disk, and older ones bring gigabytes of CUDA.
+test-floors: $(FLOORS_STAMP)
+	@$(FLOORS)/bin/python -c 'import platform, sys; print("The lowest versions on Python", platform.python_version() + \
+		("" if sys.version_info[:2] == (3, 10) else ", which is not 3.10: make test-floors PYTHON_FLOOR=/path/to/python3.10"))'
+	@echo "torch is not at its floor: $$($(FLOORS)/bin/python -m pip --disable-pip-version-check list 2>/dev/null | grep '^torch ')"
+	$(FLOORS)/bin/python -m pytest -n $(JOBS) --dist worksteal
 
 quick: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak and not torchao"
@@ -96,5 +113,5 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) build dist ranking.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) $(FLOORS) build dist ranking.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

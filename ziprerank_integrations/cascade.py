@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from typing import Any
 
@@ -156,6 +157,10 @@ class Cascade(Closing):
         if other._is_known():
             other._apply()
         return other
+
+    def in_pdf_workers(self) -> AbstractContextManager[None]:
+        """Open and render PDFs in the first reranker's ``pdf_workers``. See `ZipReranker.in_pdf_workers`."""
+        return self._first.in_pdf_workers()
 
     def load(self) -> None:
         """Load both models now instead of at the first call."""

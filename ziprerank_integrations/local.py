@@ -8,6 +8,7 @@ import functools
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ziprerank_integrations.cancellation import cancelled_by
@@ -303,6 +304,14 @@ class ZipReranker(Closing):
         other._engine, other._options = self._engine, CallOptions(**{**vars(self._options), **options})
         self._engine.check(other._options)
         return other
+
+    def in_pdf_workers(self) -> AbstractContextManager[None]:
+        """Open and render PDFs in this reranker's ``pdf_workers`` inside the ``with`` block.
+
+        `rerank` does so itself; `Page.from_pdf`, which counts the pages, uses them inside the block only.
+        Without ``pdf_workers`` nothing changes.
+        """
+        return self._engine.in_pdf_workers()
 
     def load(self) -> None:
         """Load the weights now instead of at the first call.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload, runtime_checkable
@@ -230,6 +231,10 @@ class ExtendedReranker(Reranker, Protocol):
         """
         ...
 
+    def in_pdf_workers(self) -> AbstractContextManager[None]:
+        """Open and render PDFs in the reranker's processes for them, if it has any."""
+        ...
+
     def close(self) -> None:
         """Release the memory of the model."""
         ...
@@ -294,6 +299,12 @@ class _Extended:
             raise TypeError(f"{self.model} cannot encode pages without a query")
         usage: Usage = self._reranker.prepare(pages)
         return usage
+
+    def in_pdf_workers(self) -> AbstractContextManager[None]:
+        workers: Callable[[], AbstractContextManager[None]] = getattr(
+            self._reranker, "in_pdf_workers", nullcontext
+        )
+        return workers()
 
     def load(self) -> None:
         if hasattr(self._reranker, "load"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 
 def document(objects: list[bytes]) -> bytes:
     """Return a PDF of objects numbered from 1; the first is its catalog."""
@@ -56,3 +58,18 @@ def long_content() -> bytes:
     """Return a page of many overlapping transparent strokes."""
     states = b"/ExtGState<</G<</ca .5/CA .5/BM/Luminosity>>>>"
     return page(b"/G gs " + b"0 0 m 200 200 l 200 0 l 0 200 l b* " * 60_000, states)
+
+
+def damaged_jbig2(side: int = 20_000, regions: int = 1000) -> bytes:
+    """Return a page with a JBIG2 image of many regions, each far larger than its few bytes of data."""
+
+    def segment(number: int, type_: int, data: bytes) -> bytes:
+        return struct.pack(">IBBBI", number, type_, 0, 1, len(data)) + data
+
+    image = segment(0, 48, struct.pack(">IIIIBH", side, side, 0, 0, 0, 0))
+    region = struct.pack(">IIIIBB", side, side, 0, 0, 0, 0) + b"\x03\xff\xfd\xff\x02\xfe\xfe\xfe" + b"\0" * 8
+    image += b"".join(segment(number, 38, region) for number in range(1, regions + 1))
+    dictionary = b"/Type/XObject/Subtype/Image/Width %d/Height %d" % (side, side)
+    dictionary += b"/ColorSpace/DeviceGray/BitsPerComponent 1/Filter/JBIG2Decode"
+    resources = b"/XObject<</I 5 0 R>>"
+    return page(b"200 0 0 200 0 0 cm /I Do", resources, stream(dictionary, image))

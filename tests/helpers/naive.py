@@ -139,7 +139,8 @@ class Naive:
                 coordinates.append(positions[:, 0, slot + i])
                 is_visual.append(True)
                 for level, values in zip(levels, features.deepstack_features, strict=True):
-                    level.append(values[0][i])
+                    # The oldest Transformers returns (tokens, width), the newest one tensor per image.
+                    level.append(values[i] if getattr(values, "ndim", 0) == 2 else values[0][i])
             position = slot + len(visual)
         for i in range(position, len(ids)):
             sequence.append(embeddings[i])

@@ -13,7 +13,8 @@ import pytest
 
 from tests.helpers.serving import elsewhere, failure
 from ziprerank_integrations.server.api_error import ApiError
-from ziprerank_integrations.server.json_body import INVALID, read
+from ziprerank_integrations.server.body_model import PdfForm
+from ziprerank_integrations.server.json_body import INVALID, read, read_form
 
 MIB = 2**20
 
@@ -88,6 +89,15 @@ def test_lists_are_limited(fields: dict[str, Any], code: str, index: int | None)
         ("top_n", "3.0", 3),
         ("top_n", '"3"', 3),
         ("top_n", "3.5", INVALID),
+        ("top_n", '" 3.0\\n"', 3),
+        ("top_n", '"\\ufeff3"', 3),
+        ("top_n", '"3 4"', INVALID),
+        ("top_n", '"' + " " * 200 + '3"', INVALID),
+        ("keep_ratio", '" .5"', INVALID),
+        ("keep_ratio", '" 0.5 "', 0.5),
+        ("on_error", '" last"', "last"),
+        ("return_documents", '" true "', True),
+        ("return_documents", '"1 "', True),
         ("top_n", "true", INVALID),
         ("top_n", "9" * 5000, INVALID),
         ("top_n", "null", None),
@@ -167,3 +177,14 @@ def test_other_requests_are_answered_while_a_large_body_is_decoded() -> None:
             slowest = max(slowest, time.perf_counter() - start)
         assert response.result().status_code == 200
     assert slowest < 1.5  # the json module takes several seconds
+
+
+FORM_VALUES = ["3", "3.0", " 3", "3\r\n", "\ufeff3", "\ufeff 3 ", "03", "+3", "3_0", "\u0663", "3.5", "1e1"]
+FORM_VALUES += ["", "null", "true", "a"]
+
+
+@pytest.mark.parametrize("name", ["top_n", "keep_ratio", "instruction", "on_error"])
+@pytest.mark.parametrize("text", [*FORM_VALUES, "0.5", "nan", "last", " raise", "word"])
+def test_a_field_of_a_form_is_read_like_the_same_text_in_json(name: str, text: str) -> None:
+    form = read_form({name: text, "file": "x"}, PdfForm)
+    assert list(form) == [name] and repr(form[name]) == repr(read(body(**{name: text}), 4)[name])

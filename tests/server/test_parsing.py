@@ -230,6 +230,9 @@ def test_the_pages_of_a_pdf_are_ranked(client: httpx.Client, make_pdf: Callable[
     assert failure(post_pdf())[:2] == (422, "too_many_pages")
     assert failure(post_pdf(pages="8-12"))[:2] == (422, "bad_pdf")
     assert failure(post_pdf(pages="a"))[:2] == (422, "invalid_request")
+    for number in ("2.0", " 2", "\ufeff2"):
+        assert len(post_pdf(pages="2-4", top_n=number).json()["results"]) == 2
+    assert failure(post_pdf(pages="1", top_n="2.5"))[:2] == (422, "invalid_request")
     assert failure(post_pdf(pages="1", top_n="a"))[:2] == (422, "invalid_request")
     assert failure(post_pdf(pages="1", keep_ratio="nan"))[:2] == (422, "invalid_request")
     assert failure(post_pdf(pages="1", instruction=" "))[:2] == (422, "invalid_request")

@@ -228,12 +228,14 @@ class DocumentRanker:
         finder = PageFinder(**self._finder_options)
         threshold = self._threshold if score_threshold is None else score_threshold
         call = _Call(self._on_error, self._top_n if top_n is None else top_n, threshold)
-        for index, document in enumerate(documents):
-            try:
-                read = _read(fields, document, index)
-                call.add(index, finder.find(document, read), read.score)
-            except PageError as error:
-                call.fail(index, error)
+        # Finding a page opens its PDF: the pages are counted and their labels are read.
+        with extended(self.reranker()).in_pdf_workers():
+            for index, document in enumerate(documents):
+                try:
+                    read = _read(fields, document, index)
+                    call.add(index, finder.find(document, read), read.score)
+                except PageError as error:
+                    call.fail(index, error)
         _log_texts(finder, len(documents))
         return call
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +18,7 @@ from ziprerank_integrations.engine.gc_pause import gc_paused
 from ziprerank_integrations.engine.scorers import check_embedder, check_options, pruning
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.options import CallOptions, EngineOptions, Interaction
+from ziprerank_integrations.pages import pdf
 from ziprerank_integrations.pages.pdf_workers import PdfWorkers
 from ziprerank_integrations.types import Page, Prior, Ranking, Usage
 
@@ -68,6 +70,10 @@ class Engine:
         """Memory of the cached page features in bytes."""
         runner = self._runner
         return 0 if runner is None else runner.cache.nbytes
+
+    def in_pdf_workers(self) -> AbstractContextManager[None]:
+        """Open and render PDFs in the engine's ``pdf_workers`` inside the ``with`` block, if it has any."""
+        return nullcontext() if self._pdf_workers is None else pdf.in_workers(self._pdf_workers)
 
     def check(self, options: CallOptions) -> None:
         """Check the options of a call against the checkpoint, as far as its config is known.

@@ -124,6 +124,12 @@ class RerankBody(Options, kw_only=True):
     ] = UNSET
 
 
+class PdfForm(Options, kw_only=True):
+    """The options in a form to rank the pages of a PDF."""
+
+    top_n: Count = UNSET
+
+
 class ReceivedBody(RerankBody, kw_only=True):
     """`RerankBody`, with fields by which other APIs are recognised; their values are not decoded."""
 

@@ -32,6 +32,7 @@ _ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(\\u[dD][89a-fA-F][\da-fA-F]{2})"
 )
 _MAX_ESCAPES = 100_000
+_LONGEST_NUMBER = 100  # bytes of a number as text
 _SCALAR = str | int | float | None
 _MARK = "\uffff"  # a noncharacter, in place of an unpaired surrogate
 
@@ -55,6 +56,21 @@ def read(body: bytes, max_documents: int, model: type[Struct] = RerankBody) -> d
         ApiError: 400 if the body is not valid JSON; 422 if it is not an object, or has too many documents.
     """
     return _decode(body, max_documents, lambda reader, data: reader.object(model, data))
+
+
+def read_form(form: Mapping[str, str], model: type[Struct]) -> dict[str, Any]:
+    """Decode the fields of a form, each as a JSON body with the same text as its value.
+
+    Args:
+        form: The texts by name; names that the model does not have are skipped.
+        model: The fields.
+
+    Returns:
+        The known fields, for `read_request`.
+    """
+    reader, (hints, _) = _Reader(0), _fields(model)
+    known = ((name, msgspec.json.encode(text)) for name, text in form.items() if name in hints)
+    return {name: reader.value(hints[name], Raw(text)) for name, text in known}
 
 
 def read_document_fields(body: bytes, max_documents: int, names: Sequence[str]) -> list[Any]:
@@ -125,7 +141,7 @@ class _Reader:
             value = getattr(encoded, name)
             if value is not UNSET:
                 try:
-                    values[name] = self._value(hint, value)
+                    values[name] = self.value(hint, value)
                 except _TooManyItems as error:
                     raise _TooManyItems(name) from error
         return values
@@ -138,14 +154,15 @@ class _Reader:
         values: list[Any] = []
         for document in [] if documents is UNSET else self._items(documents):
             if bytes(memoryview(document)[:1]) != b"{":
-                values.append(self._value(str, document))
+                values.append(self.value(str, document))
                 continue
             encoded = fields.decode(document)
             items = ((name, getattr(encoded, key)) for key, name in keys.items())
-            values.append({name: self._value(_SCALAR, item) for name, item in items if item is not UNSET})
+            values.append({name: self.value(_SCALAR, item) for name, item in items if item is not UNSET})
         return values
 
-    def _value(self, hint: Any, data: Raw) -> Any:
+    def value(self, hint: Any, data: Raw) -> Any:
+        """Decode a value; `INVALID` if it is of another type."""
         model, item, decoder = _types(hint)
         first = bytes(memoryview(data)[:1])
         if first == b"{" and model is not None:
@@ -155,7 +172,14 @@ class _Reader:
         try:
             value = decoder.decode(data)
         except ValidationError:
-            return INVALID
+            # A number or a boolean as text may have spaces or a byte order mark around it.
+            if first != b'"' or len(memoryview(data)) > _LONGEST_NUMBER:
+                return INVALID
+            text = msgspec.json.decode(data)
+            trimmed = text.strip("\ufeff").strip()
+            if trimmed == text:
+                return INVALID
+            return self.value(hint, Raw(msgspec.json.encode(trimmed)))
         if self._marked and isinstance(value, str):
             value = value.replace(_MARK, "\ud800")
         return value
@@ -171,7 +195,7 @@ class _Reader:
         values = []
         for index, value in enumerate(self._items(data)):
             try:
-                values.append(self._value(item, value))
+                values.append(self.value(item, value))
             except _TooManyItems as error:
                 reason = f"content has more than {self._limit:,} parts"
                 message = f"document {index}: {reason}"

@@ -12,7 +12,9 @@ from ziprerank_integrations.pages.origins import ImageBytes, Origin, PdfPage, fr
 from ziprerank_integrations.pages.page_selection import TooManyPagesError
 from ziprerank_integrations.pages.pdf import is_pdf, pdf_file
 from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.server import json_body
 from ziprerank_integrations.server.api_error import ApiError
+from ziprerank_integrations.server.body_model import PdfForm
 from ziprerank_integrations.server.dialects import rerank
 from ziprerank_integrations.server.dialects.dialect import DialectRequest, Read
 from ziprerank_integrations.server.fetching import Fetched
@@ -22,6 +24,7 @@ from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.types import Page, Ranking
 from ziprerank_integrations.wire.request import WireDocument, WireRequest, read_request
 from ziprerank_integrations.wire.response import write_response
+from ziprerank_integrations.wire.values import read_prior
 
 # A TGA file has no signature.
 _FORMATS = tuple(name for name in decode.FORMATS if name != "TGA")
@@ -144,15 +147,13 @@ def from_form(
         raise ApiError(422, "invalid_request", "the form must have a PDF as its field file")
     if "query" not in fields:
         raise ApiError(422, "invalid_query", "the form must have a question as its field query")
+    options = json_body.read_form(fields, PdfForm)
+    prior = options.pop("prior", None)  # of pages, not of documents
     request = read_request(
         {
+            **options,
             "query": fields["query"],
             "documents": [],
-            "top_n": _number(int, "top_n", fields),
-            "keep_ratio": _number(float, "keep_ratio", fields),
-            "instruction": fields.get("instruction"),
-            "retriever_weight": _number(float, "retriever_weight", fields),
-            "on_error": fields.get("on_error"),
         }
     )
     _check_texts(request, settings)
@@ -180,18 +181,11 @@ def from_form(
         request_pages,
         request.top_n,
         _options(request),
-        None,
+        read_prior(prior, len(numbers)),
         None,
         _on_error(request, settings) == "last",
         write,
     )
-
-
-def _number(parse: Callable[[str], Any], name: str, fields: Mapping[str, str]) -> Any:
-    try:
-        return None if name not in fields else parse(fields[name])
-    except ValueError as error:
-        raise ApiError(422, "invalid_request", f"{name} must be a number") from error
 
 
 def _check_texts(request: WireRequest, settings: ServerSettings) -> None:
