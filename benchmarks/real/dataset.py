@@ -1,4 +1,4 @@
-"""The documents and questions of ``questions.json``; the PDFs themselves are downloaded by `benchmarks.real.fetch`."""
+"""The documents and questions of ``questions.json``; `benchmarks.real.fetch` downloads the PDFs."""
 
 from __future__ import annotations
 

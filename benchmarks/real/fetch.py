@@ -1,8 +1,8 @@
 """Download the packages and extract their PDFs into build/real: ``python -m benchmarks.real.fetch``.
 
-It runs ``apt-get download`` and ``dpkg-deb``, so it needs Debian or a relative. A package that is not in the sources of apt
-is read from ``--debs``, a folder with .deb files. SHA-256 sums of packages and PDFs are checked; PDFs already
-there are kept.
+It runs ``apt-get download`` and ``dpkg-deb``, so it needs Debian or a system based on it. A package that is
+not in apt's sources can be read from ``--debs``, a folder with .deb files. SHA-256 sums of packages and PDFs are
+checked; PDFs that already exist are kept.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def _package(document: Document, debs: Path | None) -> bytes:
             error = _run(["apt-get", "download", "--quiet", _name(document)], Path(temporary))
             if error is not None or not local.exists():
                 raise FetchError(
-                    f"{_name(document)} cannot be downloaded: {error or 'apt-get wrote another file'}. Run "
-                    "apt-get update; if the version is not in apt's sources any more, get the .deb from an archive "
-                    "of old packages and pass its folder as --debs"
+                    f"{_name(document)} cannot be downloaded: {error or 'another file was written'}. Run "
+                    "apt-get update; if apt's sources do not have this version any more, get the .deb from an "
+                    "archive of old packages and pass its folder as --debs"
                 )
         contents = local.read_bytes()
     _check(contents, document.deb_sha256, name)
@@ -95,7 +95,9 @@ def _extract(document: Document, package: bytes) -> bytes:
         deb = Path(temporary, "package.deb")
         deb.write_bytes(package)
         try:
-            contents = subprocess.run(["dpkg-deb", "--fsys-tarfile", deb], check=True, capture_output=True).stdout
+            contents = subprocess.run(
+                ["dpkg-deb", "--fsys-tarfile", deb], check=True, capture_output=True
+            ).stdout
         except (FileNotFoundError, subprocess.CalledProcessError) as error:
             raise FetchError(f"dpkg-deb cannot read {_name(document)}: {error}") from error
     with tarfile.open(fileobj=io.BytesIO(contents)) as archive:

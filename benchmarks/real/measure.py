@@ -1,7 +1,8 @@
-"""Measure BM25 and a reranker on real PDFs and on scans of their pages: ``python -m benchmarks.real.measure``.
+"""Measure BM25 and a reranker on real PDFs and on scans of them: ``python -m benchmarks.real.measure``.
 
-`benchmarks.real.fetch` downloads the PDFs. The candidates of each setting are those of `benchmarks.real.settings`. A run that was stopped
-continues where it stopped; features of pages are kept in ``pages`` of the folder.
+Missing PDFs are downloaded by `benchmarks.real.fetch`. `benchmarks.real.settings` states the candidates of each
+setting. A run that was stopped continues where it stopped; features of pages are kept in ``pages`` of
+the folder.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure; print the results as a table and write them to files."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real.measure", description=__doc__)
     parser.add_argument("--questions", type=Path, default=QUESTIONS)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="with the PDFs; results are written there too")
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER, help="with the PDFs; results are written there too"
+    )
     parser.add_argument("--setting", choices=SETTINGS, action="append", help="repeatable; text and scans")
     parser.add_argument("--keep-ratio", type=float, action="append", help="repeatable; 0.25")
     parser.add_argument("--model", default="tiny")

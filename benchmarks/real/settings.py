@@ -7,7 +7,8 @@ scans       20 consecutive pages of it as images, the text layer removed, in the
 archive     BM25's best 20 pages of all documents
 ==========  ============================================================================================
 
-All right pages count, except those outside the window of ``scans``. A document with fewer pages has them all as candidates.
+All right pages count, except those outside the window of ``scans``. Documents of fewer pages have them all as
+candidates.
 """
 
 from __future__ import annotations
