@@ -269,13 +269,17 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._pdf_threads, in_workers)
 
 
-def _rerank(reranker: Reranker, rank_request: RankRequest, slot: Slot, pdf_workers: PdfWorkers) -> Ranking:
+def _rerank(
+    reranker: ExtendedReranker, rank_request: RankRequest, slot: Slot, pdf_workers: PdfWorkers
+) -> Ranking:
     if slot.ended.is_set():
         raise Abandoned
     try:
         # Pages that were not rendered before their turn are rendered there.
         with pdf.in_workers(pdf_workers), cancelled_by(slot.ended):
-            return reranker.rerank(rank_request.query, rank_request.pages, top_n=rank_request.top_n)
+            return reranker.rerank(
+                rank_request.query, rank_request.pages, top_n=rank_request.top_n, prior=rank_request.prior
+            )
     except PageError as error:
         if error.index is not None:
             # The index of the document with the page's content, not of one that repeats it.
