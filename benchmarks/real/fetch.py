@@ -1,8 +1,8 @@
 """Download the packages and extract their PDFs into build/real: ``python -m benchmarks.real.fetch``.
 
 It runs ``apt-get download`` and ``dpkg-deb``, so it needs Debian or a system based on it. A package that is
-not in apt's sources can be read from ``--debs``, a folder with .deb files. SHA-256 sums of packages and PDFs are
-checked; PDFs that already exist are kept.
+not in apt's sources can be read from ``--debs``, a folder with .deb files. The SHA-256 sums of packages and
+PDFs are checked; PDFs that already exist are kept.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def _package(document: Document, debs: Path | None) -> bytes:
             error = _run(["apt-get", "download", "--quiet", _name(document)], Path(temporary))
             if error is not None or not local.exists():
                 raise FetchError(
-                    f"{_name(document)} cannot be downloaded: {error or 'another file was written'}. Run "
-                    "apt-get update; if apt's sources do not have this version any more, get the .deb from an "
-                    "archive of old packages and pass its folder as --debs"
+                    f"{_name(document)} cannot be downloaded: {error or 'another file was written'}. Run apt-get "
+                    "update; if apt's sources do not have this version any more, get the .deb from an archive of "
+                    "old packages and pass its folder as --debs"
                 )
         contents = local.read_bytes()
     _check(contents, document.deb_sha256, name)

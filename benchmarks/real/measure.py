@@ -1,14 +1,15 @@
 """Measure BM25 and a reranker on real PDFs and on scans of them: ``python -m benchmarks.real.measure``.
 
-Missing PDFs are downloaded by `benchmarks.real.fetch`. `benchmarks.real.settings` states the candidates of each
-setting. A run that was stopped continues where it stopped; features of pages are kept in ``pages`` of
-the folder.
+Missing PDFs are downloaded by `benchmarks.real.fetch`. `benchmarks.real.settings` states the candidates of
+each setting. A run that was stopped continues where it stopped; features of pages are kept in ``pages`` of
+the folder. ``--retriever-weight`` fuses the reranker with the ranks of the first stage.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,10 @@ def render(results: dict[str, Any]) -> str:
     """Return the machine and the tables, in percent."""
     lines = [*table.environment(results), "", f"{results['questions']} questions, in percent:", ""]
     lines += ["| pages | ranking | " + " | ".join(COLUMNS) + " |", "|---|---|" + "--:|" * len(COLUMNS)]
-    for setting, ratios in results["settings"].items():
+    for setting, ways in results["settings"].items():
         first = "file order" if setting == "scans" else "BM25"
-        rows = [(first, next(iter(ratios.values()))["before"])]
-        rows += [(f"{results['model']}, keep {ratio}", result["after"]) for ratio, result in ratios.items()]
+        rows = [(first, next(iter(ways.values()))["before"])]
+        rows += [(f"{results['model']}, {way}", result["after"]) for way, result in ways.items()]
         for name, means in rows:
             cells = " | ".join(f"{100 * means['micro'][column]:.1f}" for column in COLUMNS)
             lines.append(f"| {setting} | {name} | {cells} |")
@@ -87,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--setting", choices=SETTINGS, action="append", help="repeatable; text and scans")
     parser.add_argument("--keep-ratio", type=float, action="append", help="repeatable; 0.25")
+    parser.add_argument("--retriever-weight", type=float, action="append", help="repeatable; 0, no fusion")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--seed", type=int, default=0, help="of the windows of scans")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads for torch")
@@ -100,13 +102,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings: dict[str, dict[str, Any]] = {}
     for setting in args.setting or ["text", "scans"]:
         settings[setting] = {}
-        for ratio in args.keep_ratio or [0.25]:
-            output = args.folder / "runs" / f"{name}-{setting}-{ratio:g}-{args.seed}"
+        for ratio, weight in itertools.product(args.keep_ratio or [0.25], args.retriever_weight or [0.0]):
+            way = f"keep {ratio:g}" + (f", retriever weight {weight:g}" if weight else "")
+            output = args.folder / "runs" / f"{name}-{setting}-{ratio:g}-{weight:g}-{args.seed}"
             with ZipReranker(
-                args.model, keep_ratio=ratio, device="cpu", page_store=str(args.folder / "pages")
+                args.model,
+                keep_ratio=ratio,
+                retriever_weight=weight,
+                device="cpu",
+                page_store=args.folder / "pages",
             ) as reranker:
                 lines = measure(dataset, setting, reranker, args.folder, output, args.seed)
-            settings[setting][f"{ratio:g}"] = {**summary(lines), "lines": lines}
+            settings[setting][way] = {**summary(lines), "lines": lines}
     results: dict[str, Any] = {
         **environment("benchmarks.real.measure", arguments, torch.device("cpu")),
         "model": args.model,

@@ -132,8 +132,15 @@ def test_the_command_measures_text_and_scans(
             assert result["before"]["micro"]["R@1"] == 1.0
     # A second run reads the results of the first.
     again = tmp_path / "again.json"
-    main([*arguments[:-1], str(again), "--setting", "text"])
-    assert json.loads(again.read_text())["settings"]["text"] == results["settings"]["text"]
+    weights = ["--retriever-weight", "0", "--retriever-weight", "0.99"]
+    main([*arguments[:-1], str(again), "--setting", "text", *weights])
+    alone, fused = json.loads(again.read_text())["settings"]["text"].items()
+    assert {alone[0]: alone[1]} == results["settings"]["text"]
+    assert fused[0] == "keep 0.25, retriever weight 0.99"
+    assert [line["ranked"] for line in fused[1]["lines"]] == [
+        line["first_stage"] for line in fused[1]["lines"]
+    ]
+    assert [line["ranked"] for line in alone[1]["lines"]] != [line["ranked"] for line in fused[1]["lines"]]
 
 
 @pytest.fixture
