@@ -71,9 +71,9 @@ def _package(document: Document, debs: Path | None) -> bytes:
             error = _run(["apt-get", "download", "--quiet", _name(document)], Path(temporary))
             if error is not None or not local.exists():
                 raise FetchError(
-                    f"{_name(document)} cannot be downloaded: {error or 'another file was written'}. Run apt-get "
-                    "update; if apt's sources do not have this version any more, get the .deb from an archive of "
-                    "old packages and pass its folder as --debs"
+                    f"{_name(document)} cannot be downloaded: {error or 'another file was written'}. "
+                    "Run apt-get update; if apt's sources do not have this version any more, get the .deb "
+                    "from an archive of old packages and pass its folder as --debs"
                 )
         contents = local.read_bytes()
     _check(contents, document.deb_sha256, name)
