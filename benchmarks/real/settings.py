@@ -63,6 +63,10 @@ def _texts(pdf: Path) -> Mapping[str, str]:
         return {str(number): page.get_text() for number, page in enumerate(document, 1)}
 
 
+def _no_texts(pages: tuple[str, ...]) -> Mapping[str, str]:
+    return {page: "" for page in pages}
+
+
 def _page(pdf: Path, number: str) -> Page:
     return Page.from_pdf_page(pdf, int(number))
 
@@ -98,7 +102,7 @@ def scans(dataset: Dataset, folder: Path, seed: int) -> Iterator[Question]:
             pages=pages,
             relevant=frozenset(str(page) for page in question.pages if page in numbers),
             page=functools.partial(_scanned_page, document.pdf(folder), folder / "scans"),
-            texts=functools.partial(dict.fromkeys, pages, ""),
+            texts=functools.partial(_no_texts, pages),
         )
 
 

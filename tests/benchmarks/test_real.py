@@ -101,6 +101,9 @@ def test_a_scan_has_no_text_for_bm25(manual: tuple[Path, Path], tmp_path: Path) 
         assert item.relevant <= set(item.pages)
         page = item.page(item.pages[0]).image(256)
         assert page.size == (256, 171)
+    # Page 23 is outside the only window of 20 pages with page 1.
+    apart = replace(load(path), questions=(question(1, PAGES),))
+    assert next(SETTINGS["scans"](apart, folder, 0)).relevant == {"1"}
     image = scan(folder / "manual.pdf", 4, tmp_path)
     with pymupdf.open(image) as scanned:
         assert scanned[0].get_text() == ""
