@@ -25,6 +25,7 @@ SAFE = {
     "starlette": (1, 0, 1),
     "ray": (2, 56),
     "langchain-core": (1, 3, 3),
+    "opencv-python-headless": (4, 12),
 }
 
 
