@@ -75,7 +75,7 @@ class RenderedPages:
         self.grey: dict[int, np.ndarray] = {}
         for page, png in rendered:
             image = Image.open(io.BytesIO(png))
-            self.grey[id(page)] = np.asarray(image)
+            self.grey[id(page)] = np.asarray(image.convert("L"))
             self.images[id(page)] = Page.from_image(image.convert("RGB"))
         self.pages = [page for page, _ in rendered]
         self.pool = PagePool(self.pages, stats)
