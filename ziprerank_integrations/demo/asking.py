@@ -116,6 +116,7 @@ class _Work:
             "result",
             {
                 "answer": self._session.keep(answer),
+                "scorer": self._scorer.name,
                 "model": ranking.model,
                 "scale": ranking.scale,
                 "results": [_result(item, pages[item.index]) for item in ranking],
