@@ -17,14 +17,16 @@ JOBS ?= 2
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
-.PHONY: help demo serve test test-clients quick soak bench notebooks tiny tiny-pointwise lint format clean
+.PHONY: help demo serve show test test-browser test-clients quick soak bench notebooks tiny tiny-pointwise lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    rank the pages of $(DEMO_PDF) and save ranking.png"
 	@echo "make serve   serve the bundled model over HTTP on 127.0.0.1:$(PORT)"
+	@echo "make show    open a page in the browser to try it on your own files"
 	@echo "make test    run all tests except the soak tests, on $(JOBS) processes"
 	@echo "make test-clients  run clients of Cohere, Jina, NVIDIA, TEI, vLLM and Infinity against a server, in $(CLIENTS)"
+	@echo "make test-browser  run the tests of that page in Chromium (apt-get install chromium chromium-driver)"
 	@echo "make quick   run the tests that are not slow, on $(JOBS) processes (JOBS=$(JOBS))"
 	@echo "make bench   compare the engine's speed with the baseline's; BENCH='--preset 8b' on a GPU"
 	@echo "make notebooks  run the notebooks of examples/ and save their outputs"
@@ -60,6 +62,9 @@ demo: $(STAMP)
 serve: $(STAMP)
 	$(BIN)/ziprerank serve --model tiny --port $(PORT)
 
+show: $(STAMP)
+	$(BIN)/ziprerank show
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
@@ -68,8 +73,12 @@ test-clients: $(CLIENTS_STAMP)
 	$(CLIENTS)/bin/python -m pytest -o addopts="-q --strict-markers --strict-config" -W default --disable-warnings \
 		-m clients tests/clients
 
+# One process: Chromium and the model share the cores. With one thread, torch's threads do not wait for one another.
+test-browser: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
+
 quick: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak and not torchao"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak and not torchao and not browser"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)

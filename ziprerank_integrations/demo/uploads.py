@@ -23,7 +23,7 @@ _FORMATS = tuple(name for name in decode.FORMATS if name != "TGA")
 
 def file_name(name: str) -> str:
     """Return the name of an upload as one line without folders, at most 200 characters."""
-    last = one_line(name).replace("\\", "/").rpartition("/")[2]
+    last = one_line(name.replace("\\", "/").rpartition("/")[2])
     if len(last) > _LONGEST_NAME:
         last = last[: _LONGEST_NAME - 1] + "…"
     return last if last.strip() else "file"

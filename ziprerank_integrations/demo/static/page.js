@@ -18,6 +18,7 @@ const state = {
   session: null, // the id of this tab's files on the server
   limits: null,
   files: [],
+  examples: [], // the names of the example files
   sources: new Map(), // by file id: the File of an upload, to add it again after a restart of the server
   pages: new Map(), // by page id: {id, number, name}
   first: [], // the order of the first stage: {page, score}
@@ -61,6 +62,7 @@ async function openSession() {
   const opened = await (await request("POST", "/show/sessions")).json();
   state.session = opened.session;
   state.limits = opened.limits;
+  state.examples = opened.examples;
   setFiles(opened.files);
   return opened;
 }
@@ -143,6 +145,8 @@ function setFiles(files) {
     return element("li", {}, name, element("span", { className: "count" }, plural(file.pages.length, "page")), remove);
   });
   $("files").replaceChildren(...items);
+  const names = new Set(files.map(({ name }) => name));
+  $("examples").hidden = state.examples.every((name) => names.has(name));
 }
 
 async function upload(file) {
@@ -311,7 +315,7 @@ function render() {
   const highest = Math.max(...state.first.map(({ score }) => score ?? 0)) || 1;
   $("first").replaceChildren(...state.first.slice(0, count).map(({ page, score }, index) =>
     card(page, index + 1, {
-      score: score === null ? "No text: the first stage cannot see this page" : `BM25 ${score.toFixed(2)}`,
+      score: score === null ? "No text: the first stage cannot see this page" : score === 0 ? "No word of the question" : `BM25 ${score.toFixed(2)}`,
       strength: (score ?? 0) / highest,
     })));
   const best = results[0].score || 1;
@@ -536,7 +540,6 @@ async function start() {
     $("keep").value = opened.keep_ratio;
     setKeep();
   }
-  $("examples").hidden = opened.examples.length === 0;
   $("examples").textContent = `Use the ${opened.examples.length} example files`;
   if (state.files.length) await run();
 }
