@@ -121,9 +121,9 @@ def test_broken_files_are_explained_and_the_page_stays_usable(
     for name, (data, message) in files.items():
         user.drop(name, data)
         user.until(lambda name=name, message=message: f"{name}: {message}" in user.text("#problems"))
-    assert len(user.all("#problems li")) == 5
+    assert len(user.all("#problems .problem")) == 5
     user.click("#problems button")
-    assert len(user.all("#problems li")) == 4
+    assert len(user.all("#problems .problem")) == 4
     path = tmp_path / "scan.png"
     path.write_bytes(scan)
     user.choose(path)
@@ -137,7 +137,7 @@ def test_a_name_with_html_is_text(user: PageUser, url: str, scan: bytes) -> None
     user.open(url)
     user.drop(name, scan)
     user.drop(name, b"text")
-    user.until(lambda: "neither" in user.text("#problems") and "1 page ready" in user.text("#status"))
+    user.until(lambda: "neither" in user.text("#problems") and "1 page" in user.text("#status"))
     user.ask("What was the revenue?")
     assert name in user.text("#files") and name in user.text("#problems") and name in user.text("#reranked")
     user.click("#reranked .thumb")
@@ -227,7 +227,7 @@ def test_axe_finds_nothing_serious(user: PageUser, url: str, axe: str, dark: boo
     user.open(url, dark=dark)
     check()
     user.drop("notes.txt", b"text")
-    user.until(lambda: user.all("#problems li"))
+    user.until(lambda: user.all("#problems .problem"))
     user.use_examples()
     check()
     user.click("#reranked .thumb")

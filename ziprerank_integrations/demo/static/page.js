@@ -114,7 +114,7 @@ function showProblem(error) {
   const list = $("problems");
   for (const item of [...list.children]) if (item.dataset.message === message) item.remove();
   while (list.children.length >= 5) list.firstChild.remove();
-  const item = element("li", {}, element("span", {}, message));
+  const item = element("div", { className: "problem" }, element("span", {}, message));
   item.dataset.message = message;
   const button = element("button", { type: "button", ariaLabel: "Dismiss" }, "×");
   button.addEventListener("click", () => item.remove());
@@ -178,7 +178,7 @@ async function addFiles(files) {
       showProblem(error);
     }
   }
-  setStatus(added ? `${plural(state.pages.size, "page")} in ${plural(state.files.length, "file")}.` : "");
+  setStatus(state.files.length ? `${plural(state.pages.size, "page")} in ${plural(state.files.length, "file")}.` : "");
   if (added) await run();
 }
 
