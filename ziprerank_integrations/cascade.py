@@ -9,13 +9,14 @@ from typing import Any
 
 from ziprerank_integrations.checks import integer
 from ziprerank_integrations.errors import PageError, UnsupportedOptionError
-from ziprerank_integrations.options import check_query, check_top_n
+from ziprerank_integrations.options import check_prior, check_query, check_top_n
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.scores import decreasing, extend
 from ziprerank_integrations.types import (
     Closing,
     ExtendedReranker,
     Page,
+    Prior,
     Ranking,
     Reranker,
     Usage,
@@ -75,8 +76,12 @@ class Cascade(Closing):
         """Memory of both page caches in bytes."""
         return self._first.cached_bytes + self._second.cached_bytes
 
-    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+    def rerank(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Ranking:
         """Rank pages for a query. See `ZipReranker.rerank`.
+
+        With ``retriever_weight``, each model's logits are fused with ``prior``.
 
         Returns:
             The pages that both rerankers ranked, in the second one's order and with its scores and logits,
@@ -84,33 +89,39 @@ class Cascade(Closing):
 
         Raises:
             QueryError: If the query is not valid.
-            ValueError: If ``top_n`` is not an integer from 1.
+            ValueError: If ``top_n`` is not an integer from 1, or ``prior`` has another length than ``pages``.
             UnsupportedOptionError: If neither model supports an option.
             PageError: If a page cannot be read and the reranker raises for it.
         """
-        candidates = _checked(query, pages, top_n)
+        candidates, scores = _checked(query, pages, top_n, prior)
         self._prepare_options()
-        first = self._first.rerank(query, candidates, top_n=self._first_top_n(top_n))
+        first = self._first.rerank(query, candidates, top_n=self._first_top_n(top_n), prior=scores)
         chosen = self._chosen(first)
         if not chosen:
             return replace(first, model=self.model, scale="relative", items=first.items[:top_n])
         try:
-            second = self._second.rerank(query, [candidates[index] for index in chosen])
+            second = self._second.rerank(
+                query, [candidates[index] for index in chosen], prior=_prior_of(chosen, scores, first)
+            )
         except PageError as error:
             raise _in_list(error, chosen) from error
         return self._merged(first, second, chosen, top_n)
 
-    async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+    async def arerank(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Ranking:
         """Rank pages without blocking the event loop. See `rerank`."""
-        candidates = _checked(query, pages, top_n)
+        candidates, scores = _checked(query, pages, top_n, prior)
         if self._pending:
             await asyncio.to_thread(self._prepare_options)
-        first = await self._first.arerank(query, candidates, top_n=self._first_top_n(top_n))
+        first = await self._first.arerank(query, candidates, top_n=self._first_top_n(top_n), prior=scores)
         chosen = self._chosen(first)
         if not chosen:
             return replace(first, model=self.model, scale="relative", items=first.items[:top_n])
         try:
-            second = await self._second.arerank(query, [candidates[index] for index in chosen])
+            second = await self._second.arerank(
+                query, [candidates[index] for index in chosen], prior=_prior_of(chosen, scores, first)
+            )
         except PageError as error:
             raise _in_list(error, chosen) from error
         return self._merged(first, second, chosen, top_n)
@@ -204,10 +215,20 @@ class Cascade(Closing):
         return f"Cascade({self._first.model!r}, {self._second.model!r}, keep={self._keep})"
 
 
-def _checked(query: str, pages: Sequence[Page], top_n: int | None) -> list[Page]:
+def _checked(
+    query: str, pages: Sequence[Page], top_n: int | None, prior: Prior | None
+) -> tuple[list[Page], list[float | None] | None]:
     check_query(query)
     check_top_n(top_n)
-    return check_pages(pages)
+    candidates = check_pages(pages)
+    return candidates, check_prior(prior, len(candidates))
+
+
+def _prior_of(chosen: list[int], scores: Prior | None, first: Ranking) -> list[float | None] | None:
+    """Return the second reranker's ``prior``: the caller's, or what the first one made of the order."""
+    known = {item.index: item.prior for item in first} if scores is None else dict(enumerate(scores))
+    prior = [known[index] for index in chosen]
+    return None if all(score is None for score in prior) else prior
 
 
 def _with_supported(

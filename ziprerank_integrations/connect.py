@@ -24,7 +24,7 @@ from ziprerank_integrations.remote import RemoteReranker
 from ziprerank_integrations.remote.connection import check_address
 from ziprerank_integrations.types import Reranker
 
-_REMOTE_OPTIONS = ("keep_ratio", "instruction")
+_REMOTE_OPTIONS = ("keep_ratio", "instruction", "retriever_weight", "prior_order")
 _DEFAULTS: dict[str, Any] = {
     "model": DEFAULT_MODEL,
     **vars(CascadeOptions()),
@@ -61,8 +61,8 @@ def connect(
         url: A server to use instead, ``http://`` or ``https://``.
         api_key: The server's key.
         **options: As in `ZipReranker`; also ``first_model``, ``first_scorer`` and ``first_keep``. With
-            ``url`` only ``keep_ratio`` and ``instruction`` may differ from their defaults; the others belong
-            to the server.
+            ``url`` only ``keep_ratio``, ``instruction``, ``retriever_weight`` and ``prior_order`` may differ
+            from their defaults; the others belong to the server.
 
     Raises:
         TypeError: If there is no such option.

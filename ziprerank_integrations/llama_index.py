@@ -144,6 +144,7 @@ def _fields(scored: NodeWithScore, page_base: PageBase) -> DocumentFields:
     is_number = whole_number(source) is not None
     return DocumentFields(
         id=node.node_id,
+        score=scored.score,
         text=node.get_content(metadata_mode=MetadataMode.NONE),
         images=[image],
         files=[path, captioned],

@@ -21,13 +21,16 @@ from ziprerank_integrations.options import (
     EngineOptions,
     Interaction,
     OnError,
+    PriorOrder,
     Quantization,
+    Strategy,
+    check_prior,
     check_query,
     check_top_n,
 )
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.pictures.explanation import Explanation
-from ziprerank_integrations.types import Closing, Page, Ranking, Usage, check_pages
+from ziprerank_integrations.types import Closing, Page, Prior, Ranking, Usage, check_pages
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +63,16 @@ class ZipReranker(Closing):
             checkpoint's own (1024 for the published one).
         instruction: What relevance means, in the prompt of a pointwise checkpoint; None is the checkpoint's
             own. For PDF pages, Qwen recommends "Find a document image that matches the given query."
+        retriever_weight: The first stage's share of the order, in [0, 1): pages are ordered by (1 - w) ·
+            z(logits) + w · z(prior), where z has mean 0 and standard deviation 1. 0 is the model alone.
+        prior_order: Whether a ``"higher"`` first-stage score is better, or, of distances, a ``"lower"`` one.
+        calibrate: Subtract the logits that a listwise checkpoint gives to blank pages, which removes its
+            preference for some positions (CapCal); one more forward pass per question and window length.
+        permutations: Forward passes per window of a listwise checkpoint, each with the pages rotated, whose
+            logits are averaged; in [1, 20].
+        strategy: How a listwise checkpoint ranks more pages than a window: ``"sliding"`` (a window slides
+            from the end of the list to its head) or ``"topdown"`` (pages are compared with a pivot, which
+            takes fewer forward passes; only the head is ranked among itself).
         scorer: How the checkpoint ranks: ``"listwise"``, ``"pointwise"``, or a mapping that replaces the key
             ``ziprerank`` of its ``config.json``, for example ``{"scorer": "pointwise", "order":
             "vision-first"}``; None is what the checkpoint's files say.
@@ -105,6 +118,11 @@ class ZipReranker(Closing):
         stride: int | None = _CALL.stride,
         max_side: int | None = _CALL.max_side,
         instruction: str | None = _CALL.instruction,
+        retriever_weight: float = _CALL.retriever_weight,
+        prior_order: PriorOrder = _CALL.prior_order,
+        calibrate: bool = _CALL.calibrate,
+        permutations: int = _CALL.permutations,
+        strategy: Strategy = _CALL.strategy,
         scorer: str | Mapping[str, Any] | None = _ENGINE.scorer,
         embedder: str | os.PathLike[str] | None = _ENGINE.embedder,
         device: str | torch.device | None = _ENGINE.device,
@@ -172,22 +190,26 @@ class ZipReranker(Closing):
         """The options of a call."""
         return self._options
 
-    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+    def rerank(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Ranking:
         """Rank pages for a query.
 
         Args:
             query: The question, at most 4,096 tokens.
             pages: The candidates, in the retriever's order, which decides ties.
             top_n: How many to return, at least 1; None returns all.
+            prior: The first stage's scores for ``retriever_weight``, one per page; None where one is missing.
+                None for all: only the order of ``pages`` is known, and -log(rank) is used.
 
         Returns:
             The ranking, best first; see `Ranking.scale`. Scores of a listwise checkpoint are relative: a list
-            of irrelevant pages still has a best one.
+            of irrelevant pages still has a best one. So are scores with ``retriever_weight`` above 0.
 
         Raises:
             QueryError: If the query is blank, too long or not a string.
-            ValueError: If ``top_n`` is not an integer from 1.
-            TypeError: If a candidate is not a `Page`.
+            ValueError: If ``top_n`` is not an integer from 1, or ``prior`` has another length than ``pages``.
+            TypeError: If a candidate is not a `Page`, or a first-stage score not a number.
             PageError: If a page cannot be read and ``on_error`` is ``"raise"``.
             CheckpointError: If the model cannot be loaded.
             EngineError: If the model returned NaN, or memory was not enough.
@@ -195,9 +217,10 @@ class ZipReranker(Closing):
         check_query(query)
         check_top_n(top_n)
         candidates = check_pages(pages)
+        scores = check_prior(prior, len(candidates))
         if not candidates:
             return Ranking((), query, self.model, Usage())
-        return self._engine.rank(query, candidates, self._options, top_n)
+        return self._engine.rank(query, candidates, self._options, top_n, scores)
 
     def prepare(self, pages: Sequence[Page]) -> Usage:
         """Encode pages before any query is known, so that a later `rerank` finds them cached.
@@ -219,7 +242,9 @@ class ZipReranker(Closing):
         candidates = check_pages(pages)
         return self._engine.prepare(candidates, self._options) if candidates else Usage()
 
-    async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+    async def arerank(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Ranking:
         """Rank pages without blocking the event loop. See `rerank`.
 
         If the task is cancelled, the engine stops before its next window or batch of pages.
@@ -227,7 +252,7 @@ class ZipReranker(Closing):
         cancelled = threading.Event()
         with cancelled_by(cancelled):
             context = contextvars.copy_context()
-        work = functools.partial(context.run, self.rerank, query, pages, top_n=top_n)
+        work = functools.partial(context.run, self.rerank, query, pages, top_n=top_n, prior=prior)
         try:
             return await asyncio.wrap_future(self._engine.submit(work))
         except asyncio.CancelledError:
@@ -263,7 +288,8 @@ class ZipReranker(Closing):
 
         Args:
             **options: ``keep_ratio``, ``interaction``, ``window``, ``stride``, ``max_side``, ``on_error``,
-                ``instruction``, ``show_progress``.
+                ``instruction``, ``retriever_weight``, ``prior_order``, ``calibrate``, ``permutations``,
+                ``strategy``, ``show_progress``.
 
         Raises:
             TypeError: If there is no such option of a call.

@@ -6,6 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,8 @@ from ziprerank_integrations.errors import QueryError
 
 Interaction = Literal["prompt", "query", "contextual", "self", "embedder"]
 OnError = Literal["raise", "last"]
+PriorOrder = Literal["higher", "lower"]
+Strategy = Literal["sliding", "topdown"]
 Attention = Literal["auto", "sdpa", "flash", "eager"]
 Quantization = Literal["int8", "fp8"]
 CacheBytes = int | Literal["auto"]
@@ -46,6 +49,11 @@ class CallOptions:
     stride: int | None = None
     max_side: int | None = None
     instruction: str | None = None
+    retriever_weight: float = 0.0
+    prior_order: PriorOrder = "higher"
+    calibrate: bool = False
+    permutations: int = 1
+    strategy: Strategy = "sliding"
     on_error: OnError = "raise"
     show_progress: bool = False
 
@@ -68,10 +76,24 @@ class CallOptions:
             not isinstance(self.instruction, str) or not self.instruction.strip()
         ):
             raise ValueError(f"instruction={self.instruction!r} is not a text")
+        if not 0 <= number("retriever_weight", self.retriever_weight) < 1:
+            raise ValueError(f"retriever_weight={self.retriever_weight!r} is outside [0, 1)")
+        choice("prior_order", self.prior_order, get_args(PriorOrder))
+        flag("calibrate", self.calibrate)
+        if not 1 <= integer("permutations", self.permutations) <= MAX_WINDOW:
+            raise ValueError(f"permutations={self.permutations!r} is outside [1, {MAX_WINDOW}]")
+        choice("strategy", self.strategy, get_args(Strategy))
         choice("on_error", self.on_error, ("raise", "last"))
         flag("show_progress", self.show_progress)
         # numpy's numbers are accepted, but JSON needs Python's.
-        for name, number_type in (("keep_ratio", float), ("window", int), ("stride", int), ("max_side", int)):
+        for name, number_type in (
+            ("keep_ratio", float),
+            ("window", int),
+            ("stride", int),
+            ("max_side", int),
+            ("retriever_weight", float),
+            ("permutations", int),
+        ):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else number_type(value))
 
@@ -221,3 +243,38 @@ def check_top_n(top_n: Any, name: str = "top_n") -> None:
     """
     if top_n is not None:
         integer(name, top_n, 1)
+
+
+def check_prior(prior: Any, count: int) -> list[float | None] | None:
+    """Return first-stage scores as a list of finite floats; a missing one is None.
+
+    Args:
+        prior: One number or None per page; NaN and infinities are missing. None, or a list in which all are
+            missing, means that only the order is known: None is returned.
+        count: How many pages there are.
+
+    Raises:
+        TypeError: If an entry is neither a number nor None.
+        ValueError: If there are not ``count`` entries.
+    """
+    if prior is None:
+        return None
+    entries = list(prior)
+    if len(entries) != count:
+        raise ValueError(f"prior has {len(entries)} scores for {count} pages")
+    scores = [_entry(entry, index) for index, entry in enumerate(entries)]
+    return None if all(score is None for score in scores) else scores
+
+
+def _entry(entry: Any, index: int) -> float | None:
+    if entry is None:
+        return None
+    try:
+        if isinstance(entry, (str, bytes, bool)):
+            raise TypeError("its type is not a number's")
+        value = float(entry)
+    except OverflowError:
+        return None
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"prior[{index}]={entry!r} is neither a number nor None") from error
+    return value if math.isfinite(value) else None

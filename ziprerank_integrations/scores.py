@@ -1,4 +1,4 @@
-"""Logits → scores: finite floats in (0, 1] that strictly decrease down the ranking."""
+"""Logits → scores in (0, 1] that strictly decrease down the ranking, fused with a first stage's or not."""
 
 from __future__ import annotations
 
@@ -54,3 +54,46 @@ def extend(scores: Sequence[float], count: int) -> list[float]:
     for _ in range(count):
         result.append(min(FLOOR, result[-1] * STEP) if result else FLOOR)
     return result
+
+
+def prior_of_order(count: int, lower_is_better: bool = False) -> list[float]:
+    """Return -log(rank) of each page where only the order is known, or log(rank) if lower is better."""
+    sign = 1.0 if lower_is_better else -1.0
+    return [sign * math.log(rank) + 0.0 for rank in range(1, count + 1)]
+
+
+def z_scores(values: Sequence[float | None]) -> list[float]:
+    """Return values with mean 0 and standard deviation 1.
+
+    A missing value is 0, the mean: its page's place then depends on the other part alone. Equal values are
+    all 0.
+
+    Args:
+        values: Finite numbers, or None.
+    """
+    present = [value for value in values if value is not None]
+    largest = max(map(abs, present), default=0.0)
+    if not largest or max(present) == min(present):
+        return [0.0] * len(values)
+    scaled = [value / largest for value in present]  # squares of large numbers would overflow
+    mean = math.fsum(scaled) / len(scaled)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in scaled) / len(scaled))
+    if not deviation:
+        return [0.0] * len(values)
+    return [0.0 if value is None else (value / largest - mean) / deviation for value in values]
+
+
+def fuse(
+    logits: Sequence[float], prior: Sequence[float | None], weight: float, lower_is_better: bool = False
+) -> list[float]:
+    """Return (1 - weight) · z(logits) + weight · z(prior), by page.
+
+    Args:
+        logits: On one scale.
+        prior: First-stage scores, of the same length.
+        weight: The first stage's share, in [0, 1).
+        lower_is_better: Whether the first stage's scores are distances.
+    """
+    sign = -1.0 if lower_is_better else 1.0
+    pairs = zip(z_scores(logits), z_scores(prior), strict=True)
+    return [(1 - weight) * own + weight * sign * first for own, first in pairs]

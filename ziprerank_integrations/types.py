@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload, runtime_checkable
@@ -20,6 +21,7 @@ __all__ = [
     "Evidence",
     "ExtendedReranker",
     "Page",
+    "Prior",
     "RankedPage",
     "Ranking",
     "Reranker",
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 Self = TypeVar("Self", bound="Closing")
+
+Prior = Sequence[float | None]
+"""The first stage's scores, one per page; None where one is missing."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class RankedPage:
             pointwise checkpoint comparable everywhere. None where there is none (the page could not be read,
             or a remote server does not report it).
         page: The caller's page.
+        prior: The page's first-stage score, as it was passed; where only the order was known and
+            ``retriever_weight`` is above 0, -log(rank) in it. None where there is none.
         error: None, or why the page could not be ranked.
         evidence: The visual tokens that were kept, where the page was pruned.
     """
@@ -70,6 +77,7 @@ class RankedPage:
     page: Page
     error: str | None = None
     evidence: Evidence | None = None
+    prior: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON types, the page by its name, file and number."""
@@ -78,6 +86,7 @@ class RankedPage:
             "index": self.index,
             "score": self.score,
             "logit": self.logit,
+            "prior": self.prior,
             "source": self.page.source,
             "file": self.page.path,
             "page": self.page.number,
@@ -233,7 +242,15 @@ class ExtendedReranker(Reranker, Protocol):
         """
         ...
 
-    async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+    def rerank(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Ranking:
+        """Rank pages; a reranker that has no ``prior`` is called without it."""
+        ...
+
+    async def arerank(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Ranking:
         """Rank pages without blocking the event loop."""
         ...
 
@@ -294,15 +311,30 @@ class _Extended:
         reranker: Reranker = self._reranker.with_options(**options)
         return reranker
 
-    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
-        ranking: Ranking = self._reranker.rerank(query, pages, top_n=top_n)
+    def rerank(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Ranking:
+        own = _with_prior(self._reranker.rerank, prior)
+        ranking: Ranking = self._reranker.rerank(query, pages, top_n=top_n, **own)
         return ranking
 
-    async def arerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+    async def arerank(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Ranking:
         if hasattr(self._reranker, "arerank"):
-            ranking: Ranking = await self._reranker.arerank(query, pages, top_n=top_n)
+            own = _with_prior(self._reranker.arerank, prior)
+            ranking: Ranking = await self._reranker.arerank(query, pages, top_n=top_n, **own)
             return ranking
-        return await asyncio.to_thread(self.rerank, query, pages, top_n=top_n)
+        return await asyncio.to_thread(self.rerank, query, pages, top_n=top_n, prior=prior)
+
+
+def _with_prior(method: Callable[..., Any], prior: Prior | None) -> dict[str, Any]:
+    """Return the argument ``prior`` for a method that has it."""
+    if prior is None:
+        return {}
+    parameters = inspect.signature(method).parameters.values()
+    has_prior = any(item.name == "prior" or item.kind is item.VAR_KEYWORD for item in parameters)
+    return {"prior": prior} if has_prior else {}
 
 
 class Closing:

@@ -82,7 +82,12 @@ class PagePool:
             self.by_size[page.rows, page.columns].append(number)
 
     def sample(
-        self, count: int, rng: random.Random, hard: float = 0.5, mixed: float = 0.3
+        self,
+        count: int,
+        rng: random.Random,
+        hard: float = 0.5,
+        mixed: float = 0.3,
+        natural: float = 0.0,
     ) -> PageList | None:
         """Sample a list of ``count`` pages.
 
@@ -91,6 +96,7 @@ class PagePool:
             rng: Random numbers of the list.
             hard: Largest share of the other pages that is from the right page's document.
             mixed: Probability that a list has pages of several sizes.
+            natural: Share of natural questions; see `make_query`.
 
         Returns:
             The list; None if a few attempts gave no fair question.
@@ -110,7 +116,7 @@ class PagePool:
         numbers = list(chosen)
         rng.shuffle(numbers)
         for _ in range(8):
-            query = make_query(page.words, self.stats, rng)
+            query = make_query(page.words, self.stats, rng, natural=natural)
             if query is None:
                 continue
             wanted = question_tokens(query, self.stats)

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from transformers import Qwen3VLConfig
 
 HIDDEN = 256
-LAYERS = 6
+LAYERS = 9
 HEADS = 2
 HEAD = 256
 MLP = 256

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
+from itertools import islice
 
 from scripts.tiny.word_lists import QUESTION_WORDS
 from scripts.tiny.word_statistics import WordStatistics
@@ -54,6 +56,35 @@ LINKS = (
     "by",
 )
 ENDINGS = ("?", "?", "?", "", ".", " please?")
+# Questions as people ask them: most words are function words, and some are not on the page.
+NATURAL = (
+    "What does {} do when {} is not {}?",
+    "How do I {} the {} without losing my {}?",
+    "Which {} should I use to {} the {}?",
+    "Is there a way to {} all of the {} at once?",
+    "According to the manual, what is the {} of {} in {}?",
+    "Where can I find the {} for {} and {}?",
+    "Why is my {} so much slower than the {} after {}?",
+    "What happens to the {} if a {} of {} is missing?",
+    "How many {} are there in a {} by default?",
+    "Who is responsible for the {} of {}?",
+    "What is the difference between {} and {} in {}?",
+    "When was {} first described in {}, and by whom?",
+    "Can I {} more than one {} for each {}?",
+    "How long does it usually take until {} has {}?",
+    "I want to {} a {}; which {} do I need?",
+    "Please explain how {} works together with {} and {}.",
+    "Does {} still work if there is no {}?",
+    "Tell me which {} belongs to the {} with {}",
+    "What would I have to change so that {} can be {} by {}?",
+    "Show me an example of {} with {}",
+    "What are the most important {} that a {} must have?",
+    "By how much did {} grow between {} and {}?",
+    "Under which conditions is {} allowed to {} the {}?",
+    "My {} says {}: what does that mean for {}?",
+    "In what order are {}, {} and {} read?",
+    "What is {} and why would anybody need it for {}?",
+)
 
 
 def strip(word: str) -> str:
@@ -89,14 +120,30 @@ def informative(words: Sequence[str], stats: WordStatistics, least: float = 0.3)
     return list(unique)
 
 
-def make_query(words: Sequence[str], stats: WordStatistics, rng: random.Random, most: int = 7) -> str | None:
+def _natural(content: Sequence[str], rng: random.Random) -> str:
+    # Each place has one or two neighbouring words of the page.
+    parts = re.split(r"(\{\})", rng.choice(NATURAL))
+    places = parts.count("{}")
+    start = rng.randrange(max(len(content) - 2 * places, 1))
+    words = iter(content[start:] if rng.random() < 0.6 else rng.sample(content, len(content)))
+    for index, part in enumerate(parts):
+        if part == "{}":
+            chosen = [_inflected(word, rng) for word in islice(words, rng.choice((1, 1, 2)))]
+            parts[index] = " ".join(chosen) or rng.choice(content)
+    return "".join(parts)
+
+
+def make_query(
+    words: Sequence[str], stats: WordStatistics, rng: random.Random, most: int = 7, natural: float = 0.0
+) -> str | None:
     """Return a random question of a page's words.
 
     Args:
         words: The page's words in reading order.
         stats: Tokens and weights.
         rng: Random numbers of the question.
-        most: The largest number of informative words.
+        most: The largest number of informative words of a question that is not natural.
+        natural: Share of questions from the templates in `NATURAL`.
 
     Returns:
         The question; None if the page has too few informative words.
@@ -104,6 +151,8 @@ def make_query(words: Sequence[str], stats: WordStatistics, rng: random.Random, 
     content = informative(words, stats)
     if len(content) < 3:
         return None
+    if natural and rng.random() < natural:
+        return _natural(content, rng)
     roll = rng.random()
     if roll < 0.3:
         length = rng.randint(3, most + 2)

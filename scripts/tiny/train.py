@@ -70,11 +70,16 @@ class MixedPool(PagePool):
         self.parts = {name: PagePool(pages, stats) for name, pages in pools.items()}
 
     def sample(
-        self, count: int, rng: random.Random, hard: float = 0.5, mixed: float = 0.3
+        self,
+        count: int,
+        rng: random.Random,
+        hard: float = 0.5,
+        mixed: float = 0.3,
+        natural: float = 0.0,
     ) -> PageList | None:
         """Sample a list; see `PagePool.sample`."""
         name = rng.choices(list(self.parts), [POOLS[name][2] for name in self.parts])[0]
-        return self.parts[name].sample(count, rng, hard, mixed)
+        return self.parts[name].sample(count, rng, hard, mixed, natural)
 
 
 class Pipeline:

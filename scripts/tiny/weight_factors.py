@@ -26,6 +26,7 @@ from ziprerank_integrations.atomic import replacing
 LOG = logging.getLogger(__name__)
 GATHER = 8  # lists per step
 RATE = 0.03
+NATURAL = 0.4  # share of the lists whose question is one as people ask it
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def train(
     losses: list[float] = []
     right: list[bool] = []
     while spent < 60 * minutes:
-        example = pool.sample(rng.choice((20, 20, 8, 14)), rng)
+        example = pool.sample(rng.choice((20, 20, 8, 14)), rng, natural=NATURAL)
         if example is None:
             continue
         keep = sample_keep_ratio([page.rows * page.columns for page in example.pages], rng)

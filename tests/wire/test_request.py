@@ -10,12 +10,12 @@ import pytest
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.wire.request import (
     WireDocument,
-    WireError,
     WireRequest,
     read_request,
     read_sizes,
     write_sizes,
 )
+from ziprerank_integrations.wire.values import WireError
 
 DATA = "data:image/png;base64,AAAA"
 

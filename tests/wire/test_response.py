@@ -10,8 +10,8 @@ import pytest
 
 from tests.conftest import picture
 from ziprerank_integrations import Evidence, Page, RankedPage, Ranking, Usage
-from ziprerank_integrations.wire.request import WireError
 from ziprerank_integrations.wire.response import read_response, write_response
+from ziprerank_integrations.wire.values import WireError
 
 PAGES = [Page.from_image(picture(seed, (40, 40))) for seed in range(3)]
 

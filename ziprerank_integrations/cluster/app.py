@@ -25,7 +25,7 @@ from ziprerank_integrations.options import (
 )
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.server import ServerSettings, create_app
-from ziprerank_integrations.types import Page, extended
+from ziprerank_integrations.types import Page, Prior, extended
 from ziprerank_integrations.wire.response import write_response
 
 __all__ = ["ClusterArgs", "PageRouter", "app", "build_app"]
@@ -155,6 +155,7 @@ class EngineDeployment:
         pages: Sequence[Page],
         top_n: int | None,
         options: Mapping[str, Any],
+        prior: Prior | None = None,
         *,
         names: Sequence[str],
     ) -> dict[str, Any]:
@@ -165,6 +166,7 @@ class EngineDeployment:
             pages: The candidates.
             top_n: How many results to return; None returns all.
             options: The options of a call that differ from the replica's own.
+            prior: The first stage's scores; None if only the order is known.
             names: The fingerprints of the pages, for the router.
         """
         try:
@@ -172,7 +174,7 @@ class EngineDeployment:
         except ValueError as error:
             raise UnsupportedOptionError(str(error)) from error
         try:
-            ranking = await reranker.arerank(query, pages, top_n=top_n)
+            ranking = await reranker.arerank(query, pages, top_n=top_n, prior=prior)
         except ZipRerankError:
             raise  # caused by the request, or a known failure
         except Exception:

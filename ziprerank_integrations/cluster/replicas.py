@@ -12,8 +12,9 @@ from ray.serve.handle import DeploymentHandle
 
 from ziprerank_integrations import cancellation
 from ziprerank_integrations.errors import RemoteError, ZipRerankError
+from ziprerank_integrations.options import check_prior
 from ziprerank_integrations.pages.sizes import Sizes
-from ziprerank_integrations.types import Page, Ranking
+from ziprerank_integrations.types import Page, Prior, Ranking
 from ziprerank_integrations.wire.response import read_response
 
 
@@ -58,7 +59,9 @@ class EngineReplicas:
         other._info = self._info
         return other
 
-    def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
+    def rerank(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Ranking:
         """Rank pages on one of the replicas.
 
         Raises:
@@ -66,7 +69,8 @@ class EngineReplicas:
             RemoteError: If the replica fails, or none is available.
         """
         names = [page.fingerprint() for page in pages]
-        response = self._handle.rerank.remote(query, list(pages), top_n, self._options, names=names)
+        scores = check_prior(prior, len(pages))
+        response = self._handle.rerank.remote(query, list(pages), top_n, self._options, scores, names=names)
         return read_response(_outcome(response), query, pages, top_n, own=True)
 
 

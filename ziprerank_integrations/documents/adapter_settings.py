@@ -27,7 +27,9 @@ from ziprerank_integrations.options import (
     EngineOptions,
     Interaction,
     OnError,
+    PriorOrder,
     Quantization,
+    Strategy,
 )
 from ziprerank_integrations.types import Reranker
 
@@ -100,6 +102,22 @@ class AdapterSettings(BaseModel):
     )
     instruction: str | None = Field(
         _CALL.instruction, description="What relevance means, in a pointwise checkpoint's prompt."
+    )
+    retriever_weight: float = Field(
+        _CALL.retriever_weight,
+        description="The retriever's share of the order, in [0, 1); 0 is the model alone.",
+    )
+    prior_order: PriorOrder = Field(
+        _CALL.prior_order, description="Whether a 'higher' or, of distances, a 'lower' score is better."
+    )
+    calibrate: bool = Field(
+        _CALL.calibrate, description="Subtract a listwise model's preference for some positions."
+    )
+    permutations: int = Field(
+        _CALL.permutations, description="Forward passes per window, each with the pages rotated; in [1, 20]."
+    )
+    strategy: Strategy = Field(
+        _CALL.strategy, description="How a list longer than a window is ranked: 'sliding' or 'topdown'."
     )
     scorer: str | dict[str, Any] | None = Field(
         _ENGINE.scorer, description="'listwise', 'pointwise' or its keys; None is the checkpoint's own."

@@ -38,6 +38,7 @@ class DocumentFields:
         paths: Metadata that may hold the path of an image or a PDF.
         numbers: The page's number in a PDF.
         urls: Fields that may hold the URL of an image.
+        score: The retriever's score, if it is known.
     """
 
     id: str
@@ -47,3 +48,4 @@ class DocumentFields:
     paths: Sequence[ImageField] = ()
     numbers: Sequence[PageNumber] = ()
     urls: Sequence[ImageField] = ()
+    score: float | None = None

@@ -183,10 +183,12 @@ class DocumentRanker:
             return []
         with pdf.session():
             call = self._call(documents, fields, top_n, score_threshold)
-            reranker = self.reranker()
+            reranker = extended(self.reranker())
             while call.pages:
                 try:
-                    return call.results(reranker.rerank(query, call.pages, top_n=call.top_n))
+                    return call.results(
+                        reranker.rerank(query, call.pages, top_n=call.top_n, prior=call.prior)
+                    )
                 except PageError as error:
                     call.exclude(error)
             return call.results(None)
@@ -209,7 +211,9 @@ class DocumentRanker:
             reranker = extended(await asyncio.to_thread(self.reranker))
             while call.pages:
                 try:
-                    return call.results(await reranker.arerank(query, call.pages, top_n=call.top_n))
+                    return call.results(
+                        await reranker.arerank(query, call.pages, top_n=call.top_n, prior=call.prior)
+                    )
                 except PageError as error:
                     call.exclude(error)
             return call.results(None)
@@ -226,7 +230,8 @@ class DocumentRanker:
         call = _Call(self._on_error, self._top_n if top_n is None else top_n, threshold)
         for index, document in enumerate(documents):
             try:
-                call.add(index, finder.find(document, _read(fields, document, index)))
+                read = _read(fields, document, index)
+                call.add(index, finder.find(document, read), read.score)
             except PageError as error:
                 call.fail(index, error)
         _log_texts(finder, len(documents))
@@ -264,6 +269,7 @@ class _Call:
         self._on_error = on_error
         self._threshold = threshold
         self._pages: dict[int, DocumentPage] = {}
+        self._scores: dict[int, float | None] = {}
         self._failed: list[int] = []
         self._names: set[str] = set()
 
@@ -271,13 +277,19 @@ class _Call:
     def pages(self) -> list[Page]:
         return [replace(page, index=index) for index, page in enumerate(self._pages.values())]
 
-    def add(self, index: int, page: DocumentPage) -> None:
+    @property
+    def prior(self) -> list[float | None]:
+        """The retriever's scores of the pages."""
+        return [self._scores[index] for index in self._pages]
+
+    def add(self, index: int, page: DocumentPage, score: float | None) -> None:
         name = page.name
         if name in self._names:
             # Documents without an id may have the same name; an error must still identify one of them.
             name = f"{name} at index {index}"
         self._names.add(name)
         self._pages[index] = replace(page, name=name)
+        self._scores[index] = score
 
     def fail(self, index: int, error: PageError) -> None:
         if self._on_error == "raise":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,11 +17,12 @@ from ziprerank_integrations.engine.device import StageTimer
 from ziprerank_integrations.engine.encoder import cache_keys
 from ziprerank_integrations.engine.model_runner import ModelRunner
 from ziprerank_integrations.engine.prefetch import Prefetcher
+from ziprerank_integrations.engine.topdown import first_pass, partition
 from ziprerank_integrations.errors import EngineError, PageError
 from ziprerank_integrations.options import CallOptions
 from ziprerank_integrations.pages import pdf
-from ziprerank_integrations.scores import absolute, extend
-from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
+from ziprerank_integrations.scores import absolute, extend, fuse, prior_of_order, softmax
+from ziprerank_integrations.types import Evidence, Page, Prior, RankedPage, Ranking, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +53,7 @@ class Call:
         pages: The candidates, at least one.
         model: The model's name in the ranking.
         prefetcher: Loads the pages, by default ahead; closed at the end of the call.
+        prior: The first stage's scores, checked; None if only the order is known.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Call:
         pages: Sequence[Page],
         model: str,
         prefetcher: Prefetcher | None = None,
+        prior: Prior | None = None,
     ) -> None:
         self._runner = runner
         self._options = options
         self._query = query
         self._pages = pages
         self._model = model
+        self._prior = prior
         self._scorer = runner.scorer(options)
         self._sizes = runner.checkpoint.config.sizes(options.max_side)
         self._prefetcher = (
@@ -79,7 +83,7 @@ class Call:
         self._failed: dict[int, PageError] = {}
         self._scored: dict[tuple[int, ...], Scored] = {}
         self._evidence: dict[int, Evidence] = {}
-        self._encoded = self._cached = 0
+        self._encoded = self._cached = self._bias_passes = 0
         self._bar = _ProgressBar(
             total=len(pages), unit="page", leave=False, disable=not options.show_progress
         )
@@ -98,12 +102,20 @@ class Call:
             self._compute_keys()
             if self._scorer.max_pages is None:
                 order, logits = self._score_alone()
+                aligned = logits
                 scores = absolute([logits[index] for index in order])
             else:
-                slid, readable = self._slide(self._scorer.max_pages)
-                order = [readable[position] for position in slid.order]
-                logits = {readable[position]: logit for position, logit in enumerate(slid.logits)}
-                scores = slid.scores
+                ranked, readable = self._in_windows(self._scorer.max_pages)
+                order = [readable[position] for position in ranked.order]
+                logits = {readable[position]: logit for position, logit in enumerate(ranked.logits)}
+                aligned = {readable[position]: logit for position, logit in enumerate(ranked.aligned)}
+                scores = ranked.scores
+        scale, prior = self._scorer.scale, self._prior
+        if self._options.retriever_weight > 0:
+            scale = "relative"
+            if prior is None:
+                prior = prior_of_order(len(self._pages), self._options.prior_order == "lower")
+            order, scores = self._fused(order, aligned, prior)
         failed = sorted(self._failed)
         items = tuple(
             RankedPage(
@@ -114,6 +126,7 @@ class Call:
                 page=self._pages[index],
                 error=str(self._failed[index]) if index in self._failed else None,
                 evidence=self._evidence.get(index),
+                prior=None if prior is None else prior[index],
             )
             for rank, (index, score) in enumerate(
                 zip([*order, *failed], extend(scores, len(failed)), strict=True), 1
@@ -126,8 +139,21 @@ class Call:
             self._model,
             self._usage(total),
             self._sizes.longest_side,
-            self._scorer.scale,
+            scale,
         )
+
+    def _fused(
+        self, order: list[int], logits: Mapping[int, float], prior: Prior
+    ) -> tuple[list[int], list[float]]:
+        """Return the order and the scores of the readable pages, from both stages; ties keep ``order``."""
+        values = fuse(
+            [logits[index] for index in order],
+            [prior[index] for index in order],
+            self._options.retriever_weight,
+            self._options.prior_order == "lower",
+        )
+        positions = sorted(range(len(order)), key=lambda position: -values[position])
+        return [order[position] for position in positions], softmax([values[p] for p in positions])
 
     def prepare(self) -> Usage:
         """Encode the pages that are not cached, without a query; a stopped run continues where it was.
@@ -232,17 +258,22 @@ class Call:
                 except _Unreadable:
                     continue
 
-    def _slide(self, limit: int) -> tuple[windows.WindowedRanking, list[int]]:
-        """Slide over the pages that can be read; start again whenever one turns out to be unreadable."""
+    def _in_windows(self, limit: int) -> tuple[windows.WindowedRanking, list[int]]:
+        """Rank the pages that can be read, in windows; start again if one turns out to be unreadable."""
         window, stride = self._options.windows
         window = min(limit, window)
         stride = min(stride, max(1, window - 1))
+        topdown = self._options.strategy == "topdown"
         while True:
             readable = [index for index in range(len(self._pages)) if index not in self._failed]
             self._evidence.clear()
-            # What a window adds is known before the previous one has run: nothing before it has moved.
-            plan = windows.spans(len(readable), window, stride)
-            added = iter([readable[later:start] for (start, _), (later, _) in pairwise(plan)])
+            # What a window adds is known before the previous one has run.
+            if topdown:
+                plan = first_pass(len(readable), window)
+                added = iter([readable[start:stop] for start, stop in plan[1:]])
+            else:
+                plan = windows.spans(len(readable), window, stride)
+                added = iter([readable[later:start] for (start, _), (later, _) in pairwise(plan)])
             titles = iter(f"window {number}/{len(plan)}" for number in range(1, len(plan) + 1))
 
             def score(
@@ -251,10 +282,12 @@ class Call:
                 added: Iterator[list[int]] = added,
                 titles: Iterator[str] = titles,
             ) -> list[float]:
-                self._bar.set_description(next(titles))
+                self._bar.set_description(next(titles, "the head again"))
                 return self._score([readable[position] for position in positions], next(added, []))
 
             try:
+                if topdown:
+                    return partition(len(readable), window, score), readable
                 return windows.slide(len(readable), window, stride, score), readable
             except _Unreadable:
                 continue
@@ -262,7 +295,7 @@ class Call:
     def _usage(self, total: float) -> Usage:
         return Usage(
             pages=len(self._pages),
-            windows=len(self._scored),
+            windows=len(self._scored) + self._bias_passes,
             encoded=self._encoded,
             prepared=self._encoded if self._scorer.state else 0,
             cached=self._cached,
@@ -273,6 +306,23 @@ class Call:
 
     def _score(self, indices: list[int], upcoming: list[int]) -> list[float]:
         """Return the logits of one window; ``upcoming`` are the pages that the next window adds."""
+        count, alone = len(indices), self._scorer.max_pages is None
+        shifts = [0] if alone else windows.rotations(count, self._options.permutations)
+        sums = [0.0] * count
+        for shift in shifts:
+            logits = self._forward([*indices[shift:], *indices[:shift]], upcoming)
+            if self._options.calibrate and not alone:
+                bias, computed = self._runner.position_bias(
+                    self._scorer, self._options, self._query, count, self._timer
+                )
+                self._bias_passes += computed
+                logits = [logit - preferred for logit, preferred in zip(logits, bias, strict=True)]
+            for position, logit in enumerate(logits):
+                sums[(position + shift) % count] += logit
+        return [value / len(shifts) for value in sums]
+
+    def _forward(self, indices: list[int], upcoming: list[int]) -> list[float]:
+        """Return the logits of one forward pass; one that was computed before is not repeated."""
         scored = self._scored.get(tuple(indices))
         if scored is None:
             features = self._features(indices, upcoming)

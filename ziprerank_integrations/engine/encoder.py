@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ziprerank_integrations import cancellation
+from ziprerank_integrations.engine.calibration import BLANK_CELLS, blank_page
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer, upload
 from ziprerank_integrations.engine.features import PageFeatures
@@ -187,6 +188,16 @@ class PageEncoder:
         for group in waiting.values():
             result |= self._encode(group, scorer, timer)
         return result
+
+    def encode_blank(self, timer: StageTimer) -> PageFeatures:
+        """Return the features of a small white page. They are not cached.
+
+        Raises:
+            EngineError: If the device's memory is not enough.
+        """
+        config = self._checkpoint.config
+        image = blank_page(BLANK_CELLS * config.patch * config.merge)
+        return self._device.exclusive(partial(self._run_tower, [image]), "vision", timer)[0]
 
     def _batch_size(self, shape: torch.Size, share: int = 1) -> int:
         """Return how many pages of a shape (H, W, 3) enter the tower at once."""

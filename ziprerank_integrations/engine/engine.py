@@ -18,7 +18,7 @@ from ziprerank_integrations.engine.scorers import check_embedder, check_options,
 from ziprerank_integrations.errors import require
 from ziprerank_integrations.options import CallOptions, EngineOptions, Interaction
 from ziprerank_integrations.pages.pdf_workers import PdfWorkers
-from ziprerank_integrations.types import Page, Ranking, Usage
+from ziprerank_integrations.types import Page, Prior, Ranking, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,14 @@ class Engine:
         assert self._config is not None
         return pruning(self._config, options)[1]
 
-    def rank(self, query: str, pages: Sequence[Page], options: CallOptions, top_n: int | None) -> Ranking:
+    def rank(
+        self,
+        query: str,
+        pages: Sequence[Page],
+        options: CallOptions,
+        top_n: int | None,
+        prior: Prior | None = None,
+    ) -> Ranking:
         """Rank pages.
 
         Args:
@@ -91,6 +98,7 @@ class Engine:
             pages: The candidates, at least one.
             options: The options of the call.
             top_n: How many results to return; None returns all.
+            prior: The first stage's scores, checked; None if only the order is known.
 
         Raises:
             PageError: If a page cannot be read and ``on_error`` is ``raise``.
@@ -98,7 +106,7 @@ class Engine:
             EngineError: If the model returned NaN, or memory was not enough.
             QueryError: If the query is too long.
         """
-        return self._call(query, pages, options).rank(top_n)
+        return self._call(query, pages, options, prior).rank(top_n)
 
     def prepare(self, pages: Sequence[Page], options: CallOptions) -> Usage:
         """Encode pages that are not cached, without a query.
@@ -122,12 +130,14 @@ class Engine:
         """
         return self._call(query, [page], options).explain()
 
-    def _call(self, query: str, pages: Sequence[Page], options: CallOptions) -> Call:
+    def _call(
+        self, query: str, pages: Sequence[Page], options: CallOptions, prior: Prior | None = None
+    ) -> Call:
         runner = self.load()
         self.check(options)
         from ziprerank_integrations.engine.call import Call
 
-        return Call(runner, options, query, pages, self.options.model)
+        return Call(runner, options, query, pages, self.options.model, prior=prior)
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Run work in one of the engine's two threads: one call can render while another computes."""

@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
+from ziprerank_integrations.engine.calibration import PositionBias
 from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer, release_memory
 from ziprerank_integrations.engine.embedder import Embedder
@@ -50,6 +51,7 @@ class ModelRunner:
         self.checkpoint = checkpoint
         self.cache = PageStates(cache_bytes, checkpoint.device, store, host_cache_bytes)
         self._embedder = embedder
+        self._bias = PositionBias()
         self._device = DeviceLock(checkpoint.device, self.clear)
         self.encoder = PageEncoder(checkpoint, self.cache, self._device, max_image_pixels, pdf_workers)
 
@@ -74,6 +76,21 @@ class ModelRunner:
             EngineError: If the device's memory is not enough.
         """
         return self._device.exclusive(partial(scorer.score, query, pages), "language", timer)
+
+    def position_bias(
+        self, scorer: Scorer, options: CallOptions, query: str, count: int, timer: StageTimer
+    ) -> tuple[list[float], bool]:
+        """Return the logits of ``count`` blank pages by position, and whether they were computed now.
+
+        Raises:
+            EngineError: If the device's memory is not enough.
+        """
+
+        def compute() -> list[float]:
+            blank = self.encoder.encode_blank(timer)
+            return self.score(scorer, query, [blank] * count, timer).logits
+
+        return self._bias.get((query, count, options.keep_ratio, options.interaction), compute)
 
     def similarity(self, scorer: Scorer, query: str, page: PageState, timer: StageTimer) -> Tensor:
         """Return each visual token's similarity to a query; see `Scorer.similarity`."""

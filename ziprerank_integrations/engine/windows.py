@@ -40,12 +40,17 @@ class WindowedRanking:
     Attributes:
         order: Candidate indices, best first.
         logits: By candidate index, the logit of the last window the candidate was in.
-        scores: In the order of ``order``: in (0, 1], strictly decreasing.
+        aligned: By candidate index, the same logit on the scale of the head window.
     """
 
     order: list[int]
     logits: list[float]
-    scores: list[float]
+    aligned: list[float]
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores in the order of ``order``: in (0, 1], strictly decreasing."""
+        return softmax([self.aligned[index] for index in self.order])
 
 
 def slide(
@@ -66,18 +71,31 @@ def slide(
     runs: list[dict[int, float]] = []
     for start, stop in spans(n, window, stride):
         inside = slots[start:stop]
-        logits_of_window = [float(logit) for logit in score_window(inside)]
-        if len(logits_of_window) != len(inside):
-            raise ValueError(f"the scorer returned {len(logits_of_window)} logits for {len(inside)} pages")
-        run = dict(zip(inside, logits_of_window, strict=True))
+        run = window_logits(inside, score_window)
         # sorted() is stable: ties keep the earlier page first.
         slots[start:stop] = sorted(inside, key=lambda index: -run[index])
         runs.append(run)
     logits = {index: logit for run in runs for index, logit in run.items()}
     aligned = align(runs)
     return WindowedRanking(
-        slots, [logits[index] for index in range(n)], softmax([aligned[index] for index in slots])
+        slots, [logits[index] for index in range(n)], [aligned[index] for index in range(n)]
     )
+
+
+def window_logits(
+    candidates: list[int], score_window: Callable[[list[int]], Sequence[float]]
+) -> dict[int, float]:
+    """Return the logit of each candidate of a window."""
+    logits = [float(logit) for logit in score_window(candidates)]
+    if len(logits) != len(candidates):
+        raise ValueError(f"the scorer returned {len(logits)} logits for {len(candidates)} pages")
+    return dict(zip(candidates, logits, strict=True))
+
+
+def rotations(count: int, permutations: int) -> list[int]:
+    """Return by how many places a window of ``count`` pages is rotated in each of its forward passes."""
+    passes = min(count, permutations)
+    return [count * number // passes for number in range(passes)]
 
 
 def align(runs: Sequence[dict[int, float]]) -> dict[int, float]:

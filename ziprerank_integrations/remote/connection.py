@@ -15,7 +15,8 @@ from ziprerank_integrations.pages.urls import short
 from ziprerank_integrations.remote.background import BackgroundLoop
 from ziprerank_integrations.remote.payload import Dialect
 from ziprerank_integrations.remote.transport import request
-from ziprerank_integrations.wire.request import WireError, read_sizes
+from ziprerank_integrations.wire.request import read_sizes
+from ziprerank_integrations.wire.values import WireError
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ziprerank_integrations.pages import pdf
 from ziprerank_integrations.pages.origins import Text
 from ziprerank_integrations.pages.page import Page
 from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.types import Prior
 from ziprerank_integrations.wire.request import WireDocument, WireRequest
 
 Dialect = Literal["ziprerank", "vllm", "jina"]
@@ -31,6 +32,7 @@ def own_request(
     options: Mapping[str, Any],
     sizes: Sizes | None,
     max_pixels: int | None,
+    prior: Prior | None = None,
 ) -> bytes:
     """Return the body of a request to a server of this package.
 
@@ -45,6 +47,7 @@ def own_request(
         options: The options of a call that differ from the server's own, see `WireRequest`.
         sizes: The server's size rule; None if it does not report one.
         max_pixels: Images of more pixels raise an error.
+        prior: The first stage's scores, checked; None if only the order is known.
 
     Raises:
         PageError: If a page cannot be read.
@@ -61,7 +64,15 @@ def own_request(
                 )
             except PageError as error:
                 raise error.at(index) from error
-    request = WireRequest(query, tuple(documents), top_n=top_n, return_evidence=True, sizes=sizes, **options)
+    request = WireRequest(
+        query,
+        tuple(documents),
+        top_n=top_n,
+        return_evidence=True,
+        sizes=sizes,
+        prior=None if prior is None else tuple(prior),
+        **options,
+    )
     return request.to_bytes()
 
 

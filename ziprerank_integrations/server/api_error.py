@@ -17,7 +17,7 @@ from ziprerank_integrations.errors import (
     RemoteError,
     UnsupportedOptionError,
 )
-from ziprerank_integrations.wire.request import WireError
+from ziprerank_integrations.wire.values import WireError
 
 logger = logging.getLogger("ziprerank_integrations.server")
 

@@ -75,6 +75,18 @@ class Options(Struct, kw_only=True):
     instruction: Annotated[
         str | UnsetType | None, Meta(description="What relevance means, in the prompt of a pointwise model.")
     ] = UNSET
+    retriever_weight: Annotated[
+        Annotated[float, Meta(ge=0, lt=1)] | UnsetType | None,
+        Meta(description="The first stage's share of the order; 0 is the model alone."),
+    ] = UNSET
+    prior_order: Annotated[
+        Literal["higher", "lower"] | UnsetType | None,
+        Meta(description="Whether a higher first-stage score is better, or, of distances, a lower one."),
+    ] = UNSET
+    prior: Annotated[
+        list[float | None] | UnsetType | None,
+        Meta(description="The first stage's score of each document; left out: only the order is known."),
+    ] = UNSET
     on_error: Annotated[
         Literal["raise", "last"] | UnsetType | None,
         Meta(description="Whether a document that is not readable fails the request, or is ranked last."),

@@ -29,7 +29,7 @@ def _schema(model: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 _RERANK = _schema(RerankBody)
-_FORM_OPTIONS = ("top_n", "keep_ratio", "instruction", "on_error")
+_FORM_OPTIONS = ("top_n", "keep_ratio", "instruction", "retriever_weight", "on_error")
 
 
 def _body(content_type: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +73,7 @@ _RESULT = {
         "index": {"type": "integer"},
         "relevance_score": {"type": "number", "description": "In (0, 1]; see `scale`."},
         "logit": {"type": ["number", "null"]},
+        "prior": {"type": "number", "description": "The document's first-stage score, where there is one."},
         "page": {"type": "integer", "description": "The page's number in the PDF, from 1."},
         "document": {},
     },

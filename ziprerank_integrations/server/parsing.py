@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ class RankRequest:
         request_pages: The origins of the distinct pages.
         top_n: How many results to return; None returns all.
         options: The options of a call that the request sets.
+        prior: The first stage's scores; None if only the order is known.
         sizes: The size rule by which the client has rendered pages; None if it has rendered none.
         last: Whether documents that are not readable are ranked last, instead of failing the request.
         write: Returns the response's JSON, from a ranking and the response's id.
@@ -47,6 +48,7 @@ class RankRequest:
     request_pages: list[RequestPage]
     top_n: int | None
     options: dict[str, Any]
+    prior: Sequence[float | None] | None
     sizes: Sizes | None
     last: bool
     write: Callable[[Ranking, str], Any]
@@ -121,6 +123,7 @@ def from_wire(
         request_pages,
         request.top_n,
         _options(request),
+        request.prior,
         request.sizes,
         last,
         write,
@@ -148,6 +151,7 @@ def from_form(
             "top_n": _number(int, "top_n", fields),
             "keep_ratio": _number(float, "keep_ratio", fields),
             "instruction": fields.get("instruction"),
+            "retriever_weight": _number(float, "retriever_weight", fields),
             "on_error": fields.get("on_error"),
         }
     )
@@ -176,6 +180,7 @@ def from_form(
         request_pages,
         request.top_n,
         _options(request),
+        None,
         None,
         _on_error(request, settings) == "last",
         write,

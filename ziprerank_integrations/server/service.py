@@ -297,9 +297,15 @@ def _until_ended(slot: Slot, pdf_workers: PdfWorkers, work: Callable[[], T]) -> 
         return work()
 
 
-def _rerank(reranker: Reranker, rank_request: RankRequest, slot: Slot, pdf_workers: PdfWorkers) -> Ranking:
+def _rerank(
+    reranker: ExtendedReranker, rank_request: RankRequest, slot: Slot, pdf_workers: PdfWorkers
+) -> Ranking:
     work = functools.partial(
-        reranker.rerank, rank_request.query, rank_request.pages, top_n=rank_request.top_n
+        reranker.rerank,
+        rank_request.query,
+        rank_request.pages,
+        top_n=rank_request.top_n,
+        prior=rank_request.prior,
     )
     try:
         return _until_ended(slot, pdf_workers, work)

@@ -10,31 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ziprerank_integrations.errors import ZipRerankError
 from ziprerank_integrations.pages.sizes import Sizes
+from ziprerank_integrations.wire.values import (
+    WireError,
+    is_encodable,
+    read_flag,
+    read_instruction,
+    read_keep_ratio,
+    read_on_error,
+    read_prior,
+    read_prior_order,
+    read_query,
+    read_retriever_weight,
+    read_top_n,
+)
 
 # Of a page that is rendered, in any unit; outside of this range a size rule would overflow.
 _MIN_SIDE, _MAX_SIDE = 1e-3, 1e6
 _MAX_PIXELS = 2**32
 
 
-OPTIONS = ("keep_ratio", "instruction")
+OPTIONS = ("keep_ratio", "instruction", "retriever_weight", "prior_order")
 """The options of a call that a request may set."""
-
-
-class WireError(ZipRerankError, ValueError):
-    """JSON that is neither a valid request nor a valid response.
-
-    Args:
-        message: What is wrong.
-        code: A stable name for the kind of error.
-        index: The index of the document that caused the error; None if none did.
-    """
-
-    def __init__(self, message: str, code: str = "invalid_request", index: int | None = None) -> None:
-        self.code = code
-        self.index = index
-        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,11 @@ class WireRequest:
         keep_ratio: Share of visual tokens that stays; None uses the server's own.
         sizes: The size rule by which the client rendered pages; None if it rendered none.
         instruction: What relevance means, for a pointwise model; None uses the server's own.
+        retriever_weight: The first stage's share of the order, in [0, 1); None uses the server's own.
+        prior_order: Whether a ``"higher"`` or a ``"lower"`` first-stage score is better; None uses the
+            server's own.
+        prior: The first stage's scores, by document, None where one is missing; None if only the order of
+            the documents is known.
         on_error: Whether a document that is not readable fails the request (``"raise"``) or is ranked last
             (``"last"``); None uses the server's own.
     """
@@ -93,6 +95,9 @@ class WireRequest:
     keep_ratio: float | None = None
     sizes: Sizes | None = None
     instruction: str | None = None
+    retriever_weight: float | None = None
+    prior_order: str | None = None
+    prior: tuple[float | None, ...] | None = None
     on_error: str | None = None
 
     def document(self, index: int) -> WireDocument:
@@ -115,6 +120,7 @@ class WireRequest:
             "return_evidence": self.return_evidence,
             **({} if self.top_n is None else {"top_n": self.top_n}),
             **self.options,
+            **({} if self.prior is None else {"prior": list(self.prior)}),
             **({} if self.on_error is None else {"on_error": self.on_error}),
             **({} if self.sizes is None else {"sizes": write_sizes(self.sizes)}),
         }
@@ -160,88 +166,12 @@ def read_request(data: Any, on_error: str = "raise") -> WireRequest:
         return_evidence=read_flag(data, "return_evidence"),
         keep_ratio=read_keep_ratio(data.get("keep_ratio")),
         instruction=read_instruction(data.get("instruction")),
+        retriever_weight=read_retriever_weight(data.get("retriever_weight")),
+        prior_order=read_prior_order(data.get("prior_order")),
+        prior=read_prior(data.get("prior"), len(documents)),
         sizes=read_sizes(data.get("sizes")),
         on_error=requested,
     )
-
-
-def read_on_error(value: Any) -> str | None:
-    """Read what happens to documents that are not readable; null means the server's own.
-
-    Raises:
-        WireError: If it is neither ``"raise"`` nor ``"last"``.
-    """
-    if value not in (None, "raise", "last"):
-        raise WireError('on_error must be "raise" or "last"')
-    return None if value is None else str(value)
-
-
-def read_top_n(value: Any, name: str = "top_n") -> int | None:
-    """Read a number of results; null and 0, which vLLM's clients send, mean all.
-
-    Raises:
-        WireError: If it is not an integer from 0.
-    """
-    if value is None or (value == 0 and isinstance(value, int) and not isinstance(value, bool)):
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise WireError(f"{name} must be an integer from 1")
-    return value
-
-
-def read_keep_ratio(value: Any) -> float | None:
-    """Read a share of visual tokens; null means the server's own.
-
-    Raises:
-        WireError: If it is outside (0, 1].
-    """
-    if value is None:
-        return None
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 1:
-        raise WireError("keep_ratio must be a number in (0, 1]")
-    return float(value)
-
-
-def read_instruction(value: Any) -> str | None:
-    """Read an instruction; null means the server's own.
-
-    Raises:
-        WireError: If it is not a string, blank, or not encodable as UTF-8.
-    """
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value.strip() or not is_encodable(value):
-        raise WireError("instruction must be a text that is not blank")
-    return value
-
-
-def read_query(value: Any) -> str:
-    """Read a question: a string, or an object with ``text``.
-
-    Raises:
-        WireError: If it is neither, blank, or not encodable as UTF-8.
-    """
-    if isinstance(value, dict) and isinstance(value.get("text"), str) and "image" not in value:
-        value = value["text"]
-    if not isinstance(value, str):
-        raise WireError("query must be a string", "invalid_query")
-    if not value.strip():
-        raise WireError("query is blank", "invalid_query")
-    if not is_encodable(value):
-        raise WireError("query contains unpaired surrogates, which are not characters", "invalid_query")
-    return value
-
-
-def read_flag(data: Mapping[str, Any], name: str) -> bool:
-    """Read a boolean; null means false.
-
-    Raises:
-        WireError: If it is not a boolean.
-    """
-    value = data.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise WireError(f"{name} must be true or false")
-    return value is True
 
 
 def _read(data: Any, index: int, last: bool) -> WireDocument:
@@ -322,15 +252,6 @@ def _checked(document: WireDocument, index: int) -> WireDocument:
 
 def _bad(index: int, reason: str) -> WireError:
     return WireError(f"document {index}: {reason}", "bad_document", index)
-
-
-def is_encodable(text: str) -> bool:
-    """Return whether a text is encodable as UTF-8: it has no unpaired surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def write_sizes(sizes: Sizes | None) -> dict[str, int] | None:

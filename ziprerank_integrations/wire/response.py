@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 
 from ziprerank_integrations.scores import decreasing
 from ziprerank_integrations.types import Evidence, Page, RankedPage, Ranking, Usage
-from ziprerank_integrations.wire.request import WireError
+from ziprerank_integrations.wire.values import WireError
 
 _OWN_USAGE = ("pages", "windows", "tokens_before", "tokens_after")
 """What every server of this package reports. The other fields show what was cached, and may be omitted."""
@@ -39,6 +39,8 @@ def write_response(
     results = []
     for item in ranking:
         result: dict[str, Any] = {"index": item.index, "relevance_score": item.score, "logit": item.logit}
+        if item.prior is not None:
+            result["prior"] = item.prior
         if item.error is not None:
             result["error"] = item.error
         if evidence and item.evidence is not None:
@@ -103,6 +105,7 @@ def read_response(data: Any, query: str, pages: Sequence[Page], top_n: int | Non
             page=pages[indices[position]],
             error=_text(results[position].get("error")),
             evidence=_evidence(results[position].get("evidence")) if own else None,
+            prior=_number(results[position].get("prior")) if own else None,
         )
         for rank, (position, score) in enumerate(zip(order, scores, strict=True), 1)
     )

@@ -19,6 +19,9 @@ SCORERS = {
 """By name in a checkpoint's ``config.json``, the scorer's class as ``module:Class``."""
 
 
+_DEFAULTS = CallOptions()
+
+
 def check_options(config: CheckpointConfig, options: CallOptions, embedder: str | None = None) -> None:
     """Check that a checkpoint's scorer supports the options of a call: none is ignored.
 
@@ -36,8 +39,8 @@ def check_options(config: CheckpointConfig, options: CallOptions, embedder: str 
     if pointwise is None and options.instruction is not None:
         raise UnsupportedOptionError("instruction needs a pointwise checkpoint; this one is listwise")
     if pointwise is not None:
-        for name in ("window", "stride"):
-            if getattr(options, name) is not None:
+        for name in ("window", "stride", "calibrate", "permutations", "strategy"):
+            if getattr(options, name) != getattr(_DEFAULTS, name):
                 raise UnsupportedOptionError(
                     f"{name} needs a listwise checkpoint; this one scores each page alone"
                 )

@@ -8,7 +8,8 @@ from ziprerank_integrations.server import json_body
 from ziprerank_integrations.server.body_model import RankingBody
 from ziprerank_integrations.server.dialects.dialect import DialectRequest, logits
 from ziprerank_integrations.server.settings import ServerSettings
-from ziprerank_integrations.wire.request import WireError, read_request, read_top_n
+from ziprerank_integrations.wire.request import read_request
+from ziprerank_integrations.wire.values import WireError, read_top_n
 
 
 def read(body: bytes, settings: ServerSettings) -> DialectRequest:

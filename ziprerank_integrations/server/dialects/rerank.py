@@ -10,7 +10,8 @@ from ziprerank_integrations.server.body_model import ReceivedBody
 from ziprerank_integrations.server.dialects import unserved
 from ziprerank_integrations.server.dialects.dialect import DialectRequest
 from ziprerank_integrations.server.settings import ServerSettings
-from ziprerank_integrations.wire.request import WireError, is_encodable, read_request
+from ziprerank_integrations.wire.request import read_request
+from ziprerank_integrations.wire.values import WireError, is_encodable
 
 _UNSUPPORTED = re.compile(r'["\\\x00-\x1f]')  # in a field's name, by msgspec
 

@@ -9,7 +9,8 @@ from ziprerank_integrations.server.body_model import RootBody
 from ziprerank_integrations.server.dialects import rerank
 from ziprerank_integrations.server.dialects.dialect import DialectRequest, logits, text_of
 from ziprerank_integrations.server.settings import ServerSettings
-from ziprerank_integrations.wire.request import WireError, read_flag, read_request
+from ziprerank_integrations.wire.request import read_request
+from ziprerank_integrations.wire.values import WireError, read_flag
 
 
 def read(body: bytes, settings: ServerSettings) -> DialectRequest:

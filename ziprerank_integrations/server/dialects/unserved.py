@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ziprerank_integrations.wire.request import WireError
+from ziprerank_integrations.wire.values import WireError
 
 _INSTEAD = "use a client of Cohere, Jina, vLLM, NVIDIA or Text Embeddings Inference"
 _MIXEDBREAD = f"Mixedbread's API (input, top_k, /v1/reranking) is not served; {_INSTEAD}"

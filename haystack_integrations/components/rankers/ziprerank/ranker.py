@@ -37,7 +37,9 @@ from ziprerank_integrations.options import (
     EngineOptions,
     Interaction,
     OnError,
+    PriorOrder,
     Quantization,
+    Strategy,
     check_top_n,
 )
 from ziprerank_integrations.types import Reranker
@@ -88,6 +90,11 @@ class ZipRerankRanker:
         stride: How far the window moves along a longer list.
         max_side: Longest edge of a page in pixels.
         instruction: What relevance means, in the prompt of a pointwise checkpoint.
+        retriever_weight: The retriever's share of the order, in [0, 1); 0 is the model alone.
+        prior_order: Whether a ``"higher"`` score of the retriever is better, or, of distances, a ``"lower"``.
+        calibrate: Whether to subtract a listwise model's preference for some positions.
+        permutations: Forward passes per window, each with the pages rotated.
+        strategy: How a list longer than a window is ranked: ``"sliding"`` or ``"topdown"``.
         scorer: How the checkpoint ranks.
         embedder: Model by which a page-first checkpoint prunes pages.
         first_model: Model, usually pointwise, that ranks all pages before ``model`` ranks the best again.
@@ -137,6 +144,11 @@ class ZipRerankRanker:
         stride: int | None = _CALL.stride,
         max_side: int | None = _CALL.max_side,
         instruction: str | None = _CALL.instruction,
+        retriever_weight: float = _CALL.retriever_weight,
+        prior_order: PriorOrder = _CALL.prior_order,
+        calibrate: bool = _CALL.calibrate,
+        permutations: int = _CALL.permutations,
+        strategy: Strategy = _CALL.strategy,
         scorer: str | dict[str, Any] | None = _ENGINE.scorer,
         embedder: str | os.PathLike[str] | None = _ENGINE.embedder,
         first_model: str | os.PathLike[str] | None = _CASCADE.first_model,
@@ -284,6 +296,7 @@ class ZipRerankRanker:
             _logger.warning("document %r: its blob is missing; use meta[%r]", document.id, field)
         return DocumentFields(
             id=document.id,
+            score=document.score,
             text="" if document.content is None else document.content,
             images=[] if blob is None else [ImageField("blob", blob.data, required=is_image)],
             paths=[
