@@ -113,7 +113,7 @@ def test_broken_files_are_explained_and_the_page_stays_usable(
     user.open(url)
     files = {
         "broken.pdf": (b"%PDF-1.7\nbroken", "is not a readable PDF"),
-        "locked.pdf": (locked, "is encrypted and needs a password"),
+        "locked.pdf": (locked, "the PDF is encrypted and needs a password"),
         "empty.pdf": (b"", "the file is empty"),
         "notes.txt": (b"plain text", "is neither a PDF nor an image"),
         "long.pdf": (long_pdf(1001), "1,001 pages are more than 1,000"),

@@ -10,7 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from ziprerank_integrations.cascade import Cascade
-from ziprerank_integrations.demo import Scorer, add_page
+from ziprerank_integrations.demo import Controls, Scorer, add_page
 from ziprerank_integrations.demo.examples import example_files
 from ziprerank_integrations.local import ZipReranker
 from ziprerank_integrations.server import ServerSettings, create_app
@@ -31,13 +31,13 @@ def page_app(settings: ServerSettings) -> FastAPI:
     app = create_app(second, settings)
     scorers = [
         Scorer(
-            "listwise", second, {"model": "tiny"}, lambda query, page: second.explain(query, page).similarity
+            "listwise", second, {"model": "tiny", "max_side": 256}, lambda query, page: second.explain(query, page).similarity
         ),
         Scorer("pointwise", first, {"model": "tiny-pointwise"}),
         Scorer("cascade", Cascade(first, second), {"model": "tiny", "first_model": "tiny-pointwise"}),
     ]
     assert [scorer.name for scorer in scorers] == SCORERS
-    add_page(app, scorers, examples=example_files(), keep_ratio=0.25, max_side=256)
+    add_page(app, scorers, examples=example_files(), controls=Controls(0.25))
     check_origins(app, "127.0.0.1")
     return app
 

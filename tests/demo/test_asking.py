@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator, Sequence
 
 import httpx
 import pytest
+from PIL import Image
 
 from tests.demo.helpers import SCORERS, SETTINGS, Tab, events
 from tests.helpers.serving import TIMEOUT, running, until
@@ -45,6 +47,37 @@ def test_a_second_question_takes_all_pages_from_the_cache(tab: Tab, pdf_bytes: b
     assert "results" not in encoded and encoded["cost"]["pages"] == 3
     cost = tab.ask("Who sells pears?")["cost"]
     assert (cost["encoded"], cost["cached"]) == (0, 3)
+
+
+def test_the_retriever_weight_moves_the_order_to_that_of_the_first_stage(tab: Tab) -> None:
+    tab.client.post(f"{tab.path}/examples")
+    query = "When do we move the books?"
+    response = tab.post_question(query, retriever_weight=0.95)
+    received = dict(events(response.iter_lines()))
+    first = [entry["page"] for entry in received["first"]["pages"]]
+    fused = [item["page"] for item in received["result"]["results"]]
+    alone = [item["page"] for item in tab.ask(query)["results"]]
+    assert fused[0] == first[0]
+
+    def distance(order: list[int]) -> int:
+        return sum(abs(order.index(page) - rank) for rank, page in enumerate(first))
+
+    assert distance(fused) < distance(alone)
+
+
+def test_without_any_text_the_model_ranks_alone(tab: Tab, png_bytes: bytes) -> None:
+    tab.add("a.png", png_bytes)
+    tab.add("b.png", shaded())
+    query = "What is it?"
+    results = [tab.ask(query, retriever_weight=weight) for weight in (0, 0.9)]
+    pages = [[item["page"] for item in result["results"]] for result in results]
+    assert pages[0] == pages[1] and results[1]["retriever_weight"] == 0
+
+
+def shaded() -> bytes:
+    file = io.BytesIO()
+    Image.radial_gradient("L").save(file, "PNG")
+    return file.getvalue()
 
 
 def test_an_unreadable_page_is_ranked_last_with_its_error(tab: Tab, png_bytes: bytes) -> None:

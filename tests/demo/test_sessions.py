@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from ziprerank_integrations.demo import Controls
 from ziprerank_integrations.demo.sessions import Answer, Session, Sessions
 from ziprerank_integrations.server import ServerSettings
 from ziprerank_integrations.server.api_error import ApiError
@@ -86,7 +87,7 @@ async def test_a_new_question_cancels_the_one_before() -> None:
 
 async def test_the_last_eight_rankings_are_kept() -> None:
     session = Sessions(LIMITS).open()
-    answer = Answer(Ranking((), "q", "m"), (), "listwise", 0.5)
+    answer = Answer(Ranking((), "q", "m"), (), "listwise", Controls(), ())
     ids = [session.keep(answer) for _ in range(9)]
     assert session.answer(ids[1]) is answer
     with pytest.raises(ApiError, match="not kept any more"):

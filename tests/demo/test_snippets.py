@@ -45,10 +45,25 @@ def test_images_are_sent_as_documents(tmp_path: Path) -> None:
     assert subprocess.run(["bash", "-n"], input=code, text=True).returncode == 0
 
 
+def test_the_scores_of_the_first_stage_are_in_the_code_if_they_count() -> None:
+    candidates = (Candidate("a.pdf", 2, 1.23456), Candidate("b.pdf", 1, None))
+    codes = snippets.all_of(Call("Why?", candidates, {**OPTIONS, "retriever_weight": 0.3}, None))
+    for name in PROGRAMS:
+        compile(codes[name], name, "exec")
+        assert "(0, 2, 1.2346), (1, 1, None)" in codes[name] and "retriever_weight=0.3" in codes[name]
+    assert "prior=prior" in codes["Python"]
+    assert "score=score" in codes["LlamaIndex"] and "score=score" in codes["Haystack"]
+    assert "have no scores" in codes["LangChain"]
+    assert "no first stage" in codes["Command line"] and "weight" not in codes["Command line"].split("ziprerank")[1]
+    assert "retriever_weight=0.3" in codes["curl"]
+    assert "retriever_weight" not in str(snippets.all_of(Call("Why?", candidates, OPTIONS, None)))
+
+
 @pytest.mark.slow
-def test_the_program_ranks_as_the_page_did(tab: Tab) -> None:
+@pytest.mark.parametrize("weight", [0.0, 0.4])
+def test_the_program_ranks_as_the_page_did(tab: Tab, weight: float) -> None:
     tab.client.post(f"{tab.path}/examples")
-    result = tab.ask(QUERY)
+    result = tab.ask(QUERY, retriever_weight=weight)
     program = tab.get(f"answers/{result['answer']}/code").json()["snippets"]["Python"]
     completed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120

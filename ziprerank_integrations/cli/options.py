@@ -54,7 +54,7 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "instruction": (CallOptions, _ALL, "What relevance means, in a pointwise checkpoint's prompt."),
     "retriever_weight": (
         CallOptions,
-        (SERVE, EVAL),
+        (SERVE, EVAL, SHOW),
         "The first stage's share of the order, in [0, 1); 0 is the model alone.",
     ),
     "prior_order": (CallOptions, (SERVE,), "Which scores of a first stage are better"),

@@ -19,7 +19,7 @@ from ziprerank_integrations.cli.options import SHOW, Model, with_options
 from ziprerank_integrations.cli.rank import choose, report
 from ziprerank_integrations.engine.checkpoint_config import TINY, TINY_POINTWISE, read, resolve
 from ziprerank_integrations.errors import UnsupportedOptionError, require
-from ziprerank_integrations.options import CALL_OPTIONS, CASCADE_OPTIONS, CascadeOptions
+from ziprerank_integrations.options import CALL_OPTIONS, CASCADE_OPTIONS, CallOptions, CascadeOptions, EngineOptions
 from ziprerank_integrations.types import extended
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _PORT = 8000
 # At these, the bundled models answer a question over 30 pages in about a second on two CPU cores.
 _TINY_SIDE, _TINY_KEEP_RATIO = 768, 0.25
 _KEEP_RATIO = 0.5
+_UNSEEN = ("cache_bytes", "compile", "max_image_pixels", "page_store")
 
 
 @with_options(SHOW)
@@ -53,7 +54,7 @@ def show(
 ) -> None:
     """Show a page in the browser: drop PDFs, ask a question, see what the reranker does."""
     require("uvicorn", "server", purpose="ziprerank show")
-    from ziprerank_integrations.demo import add_page
+    from ziprerank_integrations.demo import Controls, add_page
     from ziprerank_integrations.demo.examples import example_files
     from ziprerank_integrations.server import ServerSettings, create_app
     from ziprerank_integrations.server import run as runner
@@ -85,8 +86,7 @@ def show(
         offered,
         files=paths,
         examples=example_files(),
-        keep_ratio=keep_ratio,
-        max_side=options["max_side"],
+        controls=Controls(keep_ratio, options["retriever_weight"]),
     )
     check_origins(app, host)
     server = runner.server(app, host=host, port=port, log_level="warning")
@@ -106,21 +106,36 @@ def _scorers(model: str, options: dict[str, Any]) -> list[Scorer]:
     from ziprerank_integrations.local import ZipReranker
 
     local(model, **options)  # checks the options together, and loads nothing
-    call = {name: options[name] for name in ("max_side", "instruction") if options[name] is not None}
+    # The page's controls set the other two.
+    call = {
+        name: options[name]
+        for name in CALL_OPTIONS
+        if name in options
+        and name not in ("keep_ratio", "retriever_weight")
+        and options[name] != getattr(CallOptions(), name)
+    }
     engine = {
         name: value
         for name, value in options.items()
         if name not in (*CALL_OPTIONS, *CASCADE_OPTIONS, "scorer", "embedder")
     }
 
+    # In the code that the page shows: what differs from the defaults and changes scores.
+    shown = {
+        name: value
+        for name, value in engine.items()
+        if name not in _UNSEEN and value != getattr(EngineOptions(), name)
+    }
+
     def single(model: str, scorer: str | None, **own: Any) -> Scorer:
         reranker = local(model, scorer=scorer, **engine, **own)
         assert isinstance(reranker, ZipReranker)
+        named = dict(shown) if scorer is None else {**shown, "scorer": scorer}
         for name, value in call.items():
             # An option goes to the models that support it, as in a cascade.
             with contextlib.suppress(UnsupportedOptionError):
                 reranker = reranker.with_options(**{name: value})
-        named = {} if scorer is None else {"scorer": scorer}
+                named[name] = value
         return Scorer(
             _scorer_name(model, scorer),
             reranker,
@@ -138,6 +153,7 @@ def _scorers(model: str, options: dict[str, Any]) -> list[Scorer]:
         Cascade(first.reranker, second.reranker, keep=options["first_keep"]),
         {
             **second.options,
+            **call,
             **{
                 name: options[name]
                 for name in CASCADE_OPTIONS

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ziprerank_integrations.demo.routes import add_page
-from ziprerank_integrations.demo.scorers import Scorer
+from ziprerank_integrations.demo.scorers import Controls, Scorer
 
-__all__ = ["Scorer", "add_page"]
+__all__ = ["Controls", "Scorer", "add_page"]

@@ -7,11 +7,12 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ziprerank_integrations.cancellation import cancelled_by
 from ziprerank_integrations.demo.first_stage import Bm25, order
-from ziprerank_integrations.demo.scorers import Scorer
+from ziprerank_integrations.demo.scorers import Controls, Scorer
 from ziprerank_integrations.demo.sessions import Answer, Session, SessionPage
 from ziprerank_integrations.demo.uploads import read_texts
 from ziprerank_integrations.errors import CallCancelledError
@@ -29,7 +30,7 @@ async def events(
     service: Service,
     session: Session,
     scorer: Scorer,
-    keep_ratio: float,
+    controls: Controls,
     query: str | None,
 ) -> AsyncIterator[bytes]:
     """Encode the pages of a session and, if there is a question, rank them; yield server-sent events.
@@ -42,12 +43,12 @@ async def events(
         service: Reads PDFs, and runs the reranker at its turn in the queue.
         session: The tab.
         scorer: The reranker.
-        keep_ratio: The share of visual tokens that is kept, in (0, 1].
+        controls: The options of the call.
         query: The question, checked; None only encodes.
     """
     cancelled = session.start()
     try:
-        async for name, data in _Work(service, session, scorer, keep_ratio, cancelled).run(query):
+        async for name, data in _Work(service, session, scorer, controls, cancelled).run(query):
             yield event(name, data)
     except CallCancelledError:
         yield event("cancelled", {})
@@ -70,13 +71,13 @@ class _Work:
         service: Service,
         session: Session,
         scorer: Scorer,
-        keep_ratio: float,
+        controls: Controls,
         cancelled: threading.Event,
     ) -> None:
         self._service = service
         self._session = session
         self._scorer = scorer
-        self._keep_ratio = keep_ratio
+        self._controls = controls
         self._cancelled = cancelled
         self._ms: dict[str, float] = {}
         self._encoded = 0
@@ -86,7 +87,7 @@ class _Work:
         pages = self._session.pages
         if not pages:
             raise ApiError(422, "no_pages", "there are no pages yet; add a PDF or an image")
-        reranker = self._scorer.with_keep_ratio(self._keep_ratio)
+        reranker = self._scorer.with_controls(self._controls)
         async for done in self._read_texts(pages):
             yield "progress", {"stage": "text", "done": done, "total": len(pages)}
         scores: list[float | None] = [None] * len(pages)
@@ -98,6 +99,10 @@ class _Work:
                 {"pages": [{"page": pages[index].id, "score": scores[index]} for index in ranked]},
             )
             pages, scores = [pages[index] for index in ranked], [scores[index] for index in ranked]
+            if all(score is None for score in scores):
+                # The order of the files is not one of relevance.
+                self._controls = replace(self._controls, retriever_weight=0.0)
+                reranker = self._scorer.with_controls(self._controls)
         for start in range(0, len(pages), _PAGES):
             yield "progress", {"stage": "encode", "done": start, "total": len(pages)}
             batch = [page.page for page in pages[start : start + _PAGES]]
@@ -107,9 +112,9 @@ class _Work:
             return
         yield "progress", {"stage": "rank", "done": 0, "total": len(pages)}
         ranking = await self._on_device(
-            functools.partial(reranker.rerank, query, [page.page for page in pages])
+            functools.partial(reranker.rerank, query, [page.page for page in pages], prior=scores)
         )
-        answer = Answer(ranking, tuple(pages), self._scorer.name, self._keep_ratio)
+        answer = Answer(ranking, tuple(pages), self._scorer.name, self._controls, tuple(scores))
         usage = ranking.usage if ranking.usage is not None else Usage(pages=len(pages))
         self._count(usage)
         yield (
@@ -119,6 +124,7 @@ class _Work:
                 "scorer": self._scorer.name,
                 "model": ranking.model,
                 "scale": ranking.scale,
+                "retriever_weight": self._controls.retriever_weight,
                 "results": [_result(item, pages[item.index]) for item in ranking],
                 "cost": self._cost(usage, begin),
             },

@@ -6,15 +6,15 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from ziprerank_integrations.demo import asking, images, snippets, uploads
-from ziprerank_integrations.demo.scorers import Scorer
-from ziprerank_integrations.demo.sessions import Answer, Session, Sessions
+from ziprerank_integrations.demo.scorers import Controls, Scorer
+from ziprerank_integrations.demo.sessions import Answer, Session, SessionPage, Sessions
 from ziprerank_integrations.pages.origins import PdfPage
 from ziprerank_integrations.server import body
 from ziprerank_integrations.server.api_error import ApiError, api_error_for
@@ -49,6 +49,7 @@ class Question(msgspec.Struct, kw_only=True):
 
     scorer: str
     keep_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)]
+    retriever_weight: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     query: str | None = None
 
 
@@ -58,8 +59,7 @@ def add_page(
     *,
     files: Sequence[Path] = (),
     examples: Sequence[Path] = (),
-    keep_ratio: float = 0.5,
-    max_side: int | None = None,
+    controls: Controls | None = None,
     sessions: Sessions | None = None,
 ) -> None:
     """Add the page to the app of `create_app`: ``/`` and the paths below ``/show/``.
@@ -72,8 +72,7 @@ def add_page(
         scorers: The rerankers that the page offers, the first one by default.
         files: PDFs and images that each tab has at its start.
         examples: Files that a tab can add by a button.
-        keep_ratio: The share of visual tokens that is kept at first, in (0, 1].
-        max_side: The longest edge of a page in pixels, for the code that the page shows.
+        controls: What the controls show at first; None uses the defaults.
         sessions: The sessions; None uses the default limits.
     """
     service: Service = app.state.service
@@ -82,8 +81,7 @@ def add_page(
         {scorer.name: scorer for scorer in scorers},
         files,
         examples,
-        keep_ratio,
-        max_side,
+        Controls() if controls is None else controls,
         Sessions(service.settings) if sessions is None else sessions,
     )
     router = APIRouter(include_in_schema=False)
@@ -138,8 +136,7 @@ class _Demo:
         scorers: dict[str, Scorer],
         files: Sequence[Path],
         examples: Sequence[Path],
-        keep_ratio: float,
-        max_side: int | None,
+        controls: Controls,
         sessions: Sessions,
     ) -> None:
         self._service = service
@@ -147,8 +144,7 @@ class _Demo:
         self._scorers = scorers
         self._files = files
         self._examples = examples
-        self._keep_ratio = keep_ratio
-        self._max_side = max_side
+        self._controls = controls
         self._sessions = sessions
         # Pictures of pages are decoded for all tabs, a few at a time.
         self._turns = asyncio.Semaphore(max(2, self._settings.pdf_workers))
@@ -170,7 +166,7 @@ class _Demo:
                 "session": session.id,
                 "files": [file.to_json() for file in session.files.values()],
                 "scorers": [scorer.describe() for scorer in self._scorers.values()],
-                "keep_ratio": self._keep_ratio,
+                "controls": vars(self._controls),
                 "examples": [path.name for path in self._examples],
                 "limits": {
                     "file_bytes": self._settings.max_body_bytes,
@@ -243,8 +239,9 @@ class _Demo:
             message = f"the scorer {question.scorer[:40]!r} is not one of {', '.join(self._scorers)}"
             raise ApiError(422, "invalid_request", message)
         self._check_query(question.query)
+        controls = Controls(question.keep_ratio, question.retriever_weight)
         stream = asking.events(
-            self._service, session, self._scorers[question.scorer], question.keep_ratio, question.query
+            self._service, session, self._scorers[question.scorer], controls, question.query
         )
         return StreamingResponse(stream, media_type="text/event-stream")
 
@@ -285,16 +282,14 @@ class _Demo:
         """Return the code of the same call, by framework."""
         session = self._session(request)
         answer = session.answer(request.path_params["answer"])
-        call = snippets.Call(
-            answer.ranking.query,
-            tuple(_candidate(session, page.page, page) for page in answer.pages),
-            {
-                **self._scorers[answer.scorer].options,
-                "keep_ratio": answer.keep_ratio,
-                **({} if self._max_side is None else {"max_side": self._max_side}),
-            },
-            str(request.base_url).rstrip("/"),
+        options = {**self._scorers[answer.scorer].options, "keep_ratio": answer.controls.keep_ratio}
+        if answer.controls.retriever_weight:
+            options["retriever_weight"] = answer.controls.retriever_weight
+        url = str(request.base_url).rstrip("/") if answer.scorer == next(iter(self._scorers)) else None
+        candidates = tuple(
+            _candidate(session, page, score) for page, score in zip(answer.pages, answer.scores, strict=True)
         )
+        call = snippets.Call(answer.ranking.query, candidates, options, url)
         return JSONResponse({"snippets": snippets.all_of(call)})
 
     def _item(self, request: Request) -> tuple[Answer, RankedPage]:
@@ -311,6 +306,6 @@ class _Demo:
             return await self._service.decode(work)
 
 
-def _candidate(session: Session, page: Page, entry: Any) -> snippets.Candidate:
-    file = session.file_of(entry)
-    return snippets.Candidate(page.source if file is None else file.path, page.number)
+def _candidate(session: Session, page: SessionPage, score: float | None) -> snippets.Candidate:
+    file = session.file_of(page)
+    return snippets.Candidate(page.page.source if file is None else file.path, page.page.number, score)

@@ -14,6 +14,19 @@ Similarity = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
+class Controls:
+    """What the controls of the page set for one question.
+
+    Attributes:
+        keep_ratio: The share of visual tokens that is kept, in (0, 1].
+        retriever_weight: The share of the first stage in the order, in [0, 1).
+    """
+
+    keep_ratio: float = 0.5
+    retriever_weight: float = 0.0
+
+
+@dataclass(frozen=True)
 class Scorer:
     """A reranker that the page offers.
 
@@ -29,14 +42,20 @@ class Scorer:
     options: Mapping[str, Any] = field(default_factory=dict)
     explain: Callable[[str, Page], Similarity] | None = None
 
-    def with_keep_ratio(self, keep_ratio: float) -> ExtendedReranker:
-        """Return the reranker with a keep ratio; unreadable pages are ranked last.
+    def with_controls(self, controls: Controls) -> ExtendedReranker:
+        """Return the reranker with the options of the controls; unreadable pages are ranked last.
 
         Raises:
             UnsupportedOptionError: If the checkpoint has no such option.
-            ValueError: If the ratio is outside (0, 1].
+            ValueError: If a value is out of its range.
         """
-        return extended(extended(self.reranker).with_options(keep_ratio=keep_ratio, on_error="last"))
+        return extended(
+            extended(self.reranker).with_options(
+                keep_ratio=controls.keep_ratio,
+                retriever_weight=controls.retriever_weight,
+                on_error="last",
+            )
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return the scorer as JSON types."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ziprerank_integrations.demo.scorers import Controls
 from ziprerank_integrations.server.api_error import ApiError
 from ziprerank_integrations.server.settings import ServerSettings
 from ziprerank_integrations.types import Page, Ranking
@@ -68,13 +69,15 @@ class Answer:
         ranking: The ranking.
         pages: The pages in the order in which they were ranked; `RankedPage.index` is an index of it.
         scorer: The name of the scorer.
-        keep_ratio: The share of visual tokens that was kept.
+        controls: The options of the call.
+        scores: The first stage's score of each page, None for a page without text.
     """
 
     ranking: Ranking
     pages: tuple[SessionPage, ...]
     scorer: str
-    keep_ratio: float
+    controls: Controls
+    scores: tuple[float | None, ...]
 
 
 class Session:

@@ -11,10 +11,14 @@ _WIDTH = 88
 
 
 class Candidate(NamedTuple):
-    """A page as a program names it: a file, and the number in it; None for an image."""
+    """A page as a program names it: a file, and the number in it; None for an image.
+
+    ``score`` is that of the first stage; None for a page without text.
+    """
 
     path: str
     number: int | None
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class Call:
         """The files, each once."""
         return list(dict.fromkeys(candidate.path for candidate in self.candidates))
 
+    @property
+    def has_prior(self) -> bool:
+        """Whether the scores of the first stage have a share in the order."""
+        return bool(self.options.get("retriever_weight"))
+
 
 def all_of(call: Call) -> dict[str, str]:
     """Return the code of a call by its title."""
@@ -60,9 +69,10 @@ def python(call: Call) -> str:
         ["from ziprerank_integrations import Page", "from ziprerank_integrations.connect import connect"],
         call,
         [
-            _comprehension("pages", page),
+            _comprehension(call, "pages", page),
+            *(["prior = [score for *_, score in order]"] if call.has_prior else []),
             f"reranker = connect({_arguments(call)})",
-            f"for item in reranker.rerank({call.query!r}, pages):",
+            f"for item in reranker.rerank({call.query!r}, pages{', prior=prior' if call.has_prior else ''}):",
             "    print(item.rank, item.page.source, item.score)",
         ],
     )
@@ -78,7 +88,7 @@ def llama_index(call: Call) -> str:
         ],
         call,
         [
-            _comprehension("nodes", f"NodeWithScore(node=TextNode(metadata={metadata}))"),
+            _comprehension(call, "nodes", f"NodeWithScore(node=TextNode(metadata={metadata}){_score(call)})"),
             f"ranker = ZipRerank({_arguments(call)}, top_n=len(nodes))",
             f"for node in ranker.postprocess_nodes(nodes, query_str={call.query!r}):",
             "    print(node.metadata, node.score)",
@@ -96,7 +106,8 @@ def langchain(call: Call) -> str:
         ],
         call,
         [
-            _comprehension("documents", f'Document("", metadata={metadata})'),
+            _comprehension(call, "documents", f'Document("", metadata={metadata})'),
+            *(["# LangChain's documents have no scores: their order counts."] if call.has_prior else []),
             f"ranker = ZipRerank({_arguments(call)}, top_n=len(documents))",
             f"for document in ranker.compress_documents(documents, {call.query!r}):",
             "    print(document.metadata)",
@@ -114,7 +125,7 @@ def haystack(call: Call) -> str:
         ],
         call,
         [
-            _comprehension("documents", f"Document(meta={metadata})"),
+            _comprehension(call, "documents", f"Document(meta={metadata}{_score(call)})"),
             f"ranker = ZipRerankRanker({_arguments(call)}, top_k=len(documents))",
             f'for document in ranker.run(query={call.query!r}, documents=documents)["documents"]:',
             "    print(document.meta, document.score)",
@@ -125,50 +136,61 @@ def haystack(call: Call) -> str:
 def command(call: Call) -> str:
     """Return the call as a command, which ranks the pages in the order of the files."""
     files = " ".join(map(shlex.quote, call.files))
-    return f"ziprerank rank {files} \\\n  --query {shlex.quote(call.query)} \\\n  {_flags(call.options)}\n"
+    options = {name: value for name, value in call.options.items() if name != "retriever_weight"}
+    note = "# This command has no first stage: the order is the model's alone.\n" if call.has_prior else ""
+    return f"{note}ziprerank rank {files} \\\n  --query {shlex.quote(call.query)} \\\n  {_flags(options)}\n"
 
 
 def curl(call: Call) -> str:
     """Return the call of a server's API; one request has the pages of one PDF, or images."""
-    keep_ratio = call.options.get("keep_ratio")
-    served = {name: value for name, value in call.options.items() if name != "keep_ratio"}
+    own = {name: call.options[name] for name in ("keep_ratio", "retriever_weight") if name in call.options}
+    served = {name: value for name, value in call.options.items() if name not in own}
     url = "http://127.0.0.1:8000" if call.url is None else call.url
     lines = [f"# the server: ziprerank serve {_flags(served)}"]
     if all(candidate.number is None for candidate in call.candidates):
-        return "\n".join([*lines, *_curl_images(call, url, keep_ratio)]) + "\n"
+        return "\n".join([*lines, *_curl_images(call, url, own)]) + "\n"
     if len(call.files) > 1:
         lines.append("# One request has the pages of one PDF; this is the one with the best page of the first stage.")
     path = next(candidate.path for candidate in call.candidates if candidate.number is not None)
     numbers = ",".join(str(page.number) for page in call.candidates if page.path == path)
-    fields = {"query": call.query, "pages": numbers, "keep_ratio": keep_ratio}
+    fields = {"query": call.query, "pages": numbers, **own}
     # As --form-string, a question may start with @ or <.
     forms = [
-        f"--form-string {shlex.quote(f'{name}={value}')}" for name, value in fields.items() if value is not None
+        f"--form-string {shlex.quote(f'{name}={value}')}" for name, value in fields.items()
     ]
     file = 'file=@"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
     request = [f"curl -s {url}/v1/rerank/pdf", f"-F {shlex.quote(file)}", *forms]
     return "\n".join([*lines, " \\\n  ".join(request)]) + "\n"
 
 
-def _curl_images(call: Call, url: str, keep_ratio: object) -> list[str]:
+def _curl_images(call: Call, url: str, own: Mapping[str, Any]) -> list[str]:
+    fields = "".join(f"{name}: {value}, " for name, value in own.items())
     images = " ".join(shlex.quote(candidate.path) for candidate in call.candidates)
     return [
         f"for image in {images}; do base64 < \"$image\" | tr -d '\\n' | jq -R '{{image: .}}'; done |",
-        f"  jq -s --arg query {shlex.quote(call.query)} '{{query: $query, keep_ratio: {keep_ratio}, documents: .}}' |",
+        f"  jq -s --arg query {shlex.quote(call.query)} '{{query: $query, {fields}documents: .}}' |",
         f"  curl -s {url}/v1/rerank -H 'Content-Type: application/json' -d @-",
     ]
 
 
 def _program(imports: list[str], call: Call, lines: list[str]) -> str:
     files = call.files
-    order = [(files.index(candidate.path), candidate.number) for candidate in call.candidates]
+    order: list[tuple[Any, ...]] = [
+        (
+            files.index(candidate.path),
+            candidate.number,
+            *([_rounded(candidate.score)] if call.has_prior else []),
+        )
+        for candidate in call.candidates
+    ]
+    contents = "index of the file, page, score" if call.has_prior else "index of the file and the page"
     return (
         "\n".join(
             [
                 *imports,
                 "",
                 *_list("files", map(repr, files)),
-                "# The index of the file and the page, in the order of the first stage.",
+                f"# The {contents}, in the order of the first stage.",
                 *_list("order", map(repr, order)),
                 *lines,
             ]
@@ -188,8 +210,16 @@ def _list(name: str, items: Iterable[str]) -> list[str]:
     return [*lines, line, "]"]
 
 
-def _comprehension(name: str, item: str) -> str:
-    return f"{name} = [\n    {item}\n    for file, number in order\n]"
+def _comprehension(call: Call, name: str, item: str) -> str:
+    return f"{name} = [\n    {item}\n    for file, number{', score' if call.has_prior else ''} in order\n]"
+
+
+def _score(call: Call) -> str:
+    return ", score=score" if call.has_prior else ""
+
+
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, 4)
 
 
 def _by_number(call: Call, pdf: str, image: str, either: str) -> str:

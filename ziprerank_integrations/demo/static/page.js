@@ -236,7 +236,12 @@ async function run() {
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
 
 async function ask(query, controller) {
-  const body = JSON.stringify({ query, scorer: chosenScorer(), keep_ratio: Number($("keep").value) });
+  const body = JSON.stringify({
+    query,
+    scorer: chosenScorer(),
+    keep_ratio: Number($("keep").value),
+    retriever_weight: Number($("weight").value),
+  });
   const headers = { "Content-Type": "application/json" };
   const response = await request("POST", inSession("ask"), { body, headers, signal: controller.signal });
   let ended = false;
@@ -283,6 +288,9 @@ function showResult(result, query) {
   state.answer = result;
   const best = state.pages.get(result.results[0].page);
   setStatus(`${plural(result.results.length, "page")} ranked in ${seconds}. Best: ${title(best)}.`);
+  if (Number($("weight").value) && !result.retriever_weight) {
+    $("status").textContent += " No page has text, so the retriever weight has no effect.";
+  }
   showCost(result.cost);
   $("model").textContent = `${result.model}, scores are ${result.scale}`;
   $("results").hidden = false;
@@ -533,18 +541,21 @@ async function start() {
     $("scorers").replaceChildren(...scorers.map(({ name, model }) => {
       const label = segment("scorer", name, name);
       label.title = model;
-      label.firstChild.addEventListener("change", () => act(run));
+      label.firstChild.addEventListener("change", () => { if (state.files.length) act(run); });
       return label;
     }));
     $("scorers").querySelector("input").checked = true;
-    $("keep").value = opened.keep_ratio;
-    setKeep();
+    $("keep").value = opened.controls.keep_ratio;
+    $("weight").value = opened.controls.retriever_weight;
+    showControls();
   }
   $("examples").textContent = `Use the ${opened.examples.length} example files`;
   if (state.files.length) await run();
 }
 
-const setKeep = () => { $("keep-value").textContent = `${Math.round($("keep").value * 100)} %`; };
+function showControls() {
+  for (const name of ["keep", "weight"]) $(`${name}-value`).textContent = `${Math.round($(name).value * 100)} %`;
+}
 
 // Run work of an event, and show its error.
 async function act(work) {
@@ -601,8 +612,10 @@ function connect() {
     } else act(run);
   });
   $("query").addEventListener("input", () => { $("query-problem").textContent = ""; });
-  $("keep").addEventListener("input", setKeep);
-  $("keep").addEventListener("change", () => { if (state.files.length) act(run); });
+  for (const name of ["keep", "weight"]) {
+    $(name).addEventListener("input", showControls);
+    $(name).addEventListener("change", () => { if (state.files.length) act(run); });
+  }
   $("cancel").addEventListener("click", () => running?.abort());
   for (const input of document.querySelectorAll('input[name="view"]')) {
     input.addEventListener("change", () => { $("orders").dataset.view = input.value; });
