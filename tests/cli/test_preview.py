@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,7 @@ def test_it_cannot_be_combined_with_json(capsys: Captured, scan: Path) -> None:
 @pytest.mark.slow
 def test_a_terminal_without_pictures_gets_half_blocks(scan: Path) -> None:
     controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     code = "import sys; from ziprerank_integrations.cli import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "rank", str(scan), "--preview", *SMALL],
