@@ -1,4 +1,4 @@
-"""The page in a browser: the example end to end, files of all kinds, keyboard, narrow screen, accessibility."""
+"""The page in a browser: the example end to end, files of all kinds, keyboard, narrow screen, axe."""
 
 from __future__ import annotations
 
@@ -170,7 +170,8 @@ def test_the_keyboard_alone(user: PageUser, url: str) -> None:
             if user.script("return document.activeElement.matches(arguments[0])", selector):
                 return
             user.keys(TAB)
-        raise AssertionError(f"{selector} is not reached; the focus is on {user.script('return document.activeElement.outerHTML')}")
+        focus = user.script("return document.activeElement.outerHTML")
+        raise AssertionError(f"{selector} is not reached; the focus is on {focus}")
 
     tab_to("#examples")
     user.keys(ENTER)

@@ -22,14 +22,22 @@ from tests.helpers.serving import TIMEOUT, until
 from ziprerank_integrations.cli.show import _free_port, _scorers
 from ziprerank_integrations.options import CALL_OPTIONS, CascadeOptions, EngineOptions
 
-COMMAND = [sys.executable, "-c", "import sys; from ziprerank_integrations.cli import main; sys.exit(main())", "show"]
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import sys; from ziprerank_integrations.cli import main; sys.exit(main())",
+    "show",
+]
 
 
 @contextmanager
 def showing(*options: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start the command; yield the process and the page's address, which it prints."""
     process = subprocess.Popen(
-        [*COMMAND, "--no-open", *map(str, options)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [*COMMAND, "--no-open", *map(str, options)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
     assert process.stderr is not None
     stderr, lines = process.stderr, []
@@ -54,7 +62,11 @@ def test_a_question_about_the_files_of_the_command_line() -> None:
             assert client.get("/").headers["content-type"].startswith("text/html")
             tab = Tab(client)
             assert [file["name"] for file in tab.opened["files"]] == ["annual_report.pdf"]
-            assert [scorer["name"] for scorer in tab.opened["scorers"]] == ["listwise", "pointwise", "cascade"]
+            assert [scorer["name"] for scorer in tab.opened["scorers"]] == [
+                "listwise",
+                "pointwise",
+                "cascade",
+            ]
             assert tab.opened["controls"] == {"keep_ratio": 0.25, "retriever_weight": 0.0}
             assert len(tab.ask("What was the revenue in 2023?", scorer="cascade")["results"]) == 11
             assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
@@ -85,7 +97,16 @@ def test_a_port_in_use_is_replaced_by_a_free_one() -> None:
 
 def options(**changed: object) -> dict[str, object]:
     defaults = {**vars(CascadeOptions()), **vars(EngineOptions()), "max_side": None, "instruction": None}
-    names = ("scorer", "embedder", "first_model", "first_scorer", "first_keep", "device", "max_side", "instruction")
+    names = (
+        "scorer",
+        "embedder",
+        "first_model",
+        "first_scorer",
+        "first_keep",
+        "device",
+        "max_side",
+        "instruction",
+    )
     assert set(changed) <= {*names, *CALL_OPTIONS, "quantize"}
     return {**{name: defaults[name] for name in names}, **changed}
 
@@ -104,7 +125,9 @@ def test_the_code_of_the_page_has_the_options_of_each_scorer() -> None:
         "first_model": "tiny-pointwise",
         "first_keep": 5,
     }
-    assert listwise.explain is not None and pointwise.explain is not None and cascade.explain is listwise.explain
+    assert (
+        listwise.explain is not None and pointwise.explain is not None and cascade.explain is listwise.explain
+    )
 
 
 def test_one_model_is_one_scorer() -> None:

@@ -18,7 +18,11 @@ from ziprerank_integrations.server.origin import check_origins
 
 SCORERS = ["listwise", "pointwise", "cascade"]
 SETTINGS = ServerSettings(
-    max_body_bytes=2_000_000, max_documents=40, max_pdf_pages=30, max_image_pixels=2_000_000, max_query_chars=20_000
+    max_body_bytes=2_000_000,
+    max_documents=40,
+    max_pdf_pages=30,
+    max_image_pixels=2_000_000,
+    max_query_chars=20_000,
 )
 QUERY = "What was the revenue in 2023?"
 Event = tuple[str, dict[str, Any]]
@@ -31,7 +35,10 @@ def page_app(settings: ServerSettings) -> FastAPI:
     app = create_app(second, settings)
     scorers = [
         Scorer(
-            "listwise", second, {"model": "tiny", "max_side": 256}, lambda query, page: second.explain(query, page).similarity
+            "listwise",
+            second,
+            {"model": "tiny", "max_side": 256},
+            lambda query, page: second.explain(query, page).similarity,
         ),
         Scorer("pointwise", first, {"model": "tiny-pointwise"}),
         Scorer("cascade", Cascade(first, second), {"model": "tiny", "first_model": "tiny-pointwise"}),

@@ -19,7 +19,9 @@ from ziprerank_integrations.types import Page, Ranking, Usage
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
-def test_a_question_is_answered_by_each_scorer(tab: Tab, pdf_bytes: bytes, png_bytes: bytes, scorer: str) -> None:
+def test_a_question_is_answered_by_each_scorer(
+    tab: Tab, pdf_bytes: bytes, png_bytes: bytes, scorer: str
+) -> None:
     tab.add("fruit.pdf", pdf_bytes)
     tab.add("scan.png", png_bytes)
     response = tab.post_question("When does the harbour library open?", scorer=scorer)

@@ -27,12 +27,19 @@ def test_the_page_has_no_inline_code_and_no_external_assets(client: httpx.Client
     for path in re.findall(r'(?:src|href)="(/[^"]+)"', page.text):
         assert client.get(path).status_code == 200
     script = (STATIC / "page.js").read_text()
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", script)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", script
+    )
 
 
 def test_every_response_has_the_headers(tab: Tab, png_bytes: bytes) -> None:
     file = tab.add("scan.png", png_bytes)
-    paths = ["/", "/show/page.js", f"{tab.path}/pages/{file['pages'][0]['id']}/small.jpg", f"{tab.path}/pages/9/x.jpg"]
+    paths = [
+        "/",
+        "/show/page.js",
+        f"{tab.path}/pages/{file['pages'][0]['id']}/small.jpg",
+        f"{tab.path}/pages/9/x.jpg",
+    ]
     for path in paths:
         headers = tab.client.get(path).headers
         assert {name: headers[name] for name in HEADERS} == HEADERS, path

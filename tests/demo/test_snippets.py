@@ -54,7 +54,10 @@ def test_the_scores_of_the_first_stage_are_in_the_code_if_they_count() -> None:
     assert "prior=prior" in codes["Python"]
     assert "score=score" in codes["LlamaIndex"] and "score=score" in codes["Haystack"]
     assert "have no scores" in codes["LangChain"]
-    assert "no first stage" in codes["Command line"] and "weight" not in codes["Command line"].split("ziprerank")[1]
+    assert (
+        "no first stage" in codes["Command line"]
+        and "weight" not in codes["Command line"].split("ziprerank")[1]
+    )
     assert "retriever_weight=0.3" in codes["curl"]
     assert "retriever_weight" not in str(snippets.all_of(Call("Why?", candidates, OPTIONS, None)))
 
@@ -70,9 +73,7 @@ def test_the_program_ranks_as_the_page_did(tab: Tab, weight: float) -> None:
     )
     lines = [line.rsplit(" ", 1) for line in completed.stdout.splitlines()]
     files = tab.client.post(f"{tab.path}/examples").json()["files"]
-    names = {
-        page["id"]: f"{file['name']}, page {page['number']}" for file in files for page in file["pages"]
-    }
+    names = {page["id"]: f"{file['name']}, page {page['number']}" for file in files for page in file["pages"]}
     assert [line for line, _ in lines] == [
         f"{item['rank']} {names[item['page']]}" for item in result["results"]
     ]

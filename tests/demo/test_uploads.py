@@ -45,7 +45,10 @@ def test_pages_and_pixels_are_limited() -> None:
     with pymupdf.open() as document:
         for _ in range(SETTINGS.max_pdf_pages + 1):
             document.new_page(width=50, height=50)
-        assert error("long.pdf", document.tobytes()) == "long.pdf: 31 pages are more than 30, the most of one PDF"
+        assert (
+            error("long.pdf", document.tobytes())
+            == "long.pdf: 31 pages are more than 30, the most of one PDF"
+        )
     pixmap = pymupdf.Pixmap(pymupdf.csGRAY, pymupdf.IRect(0, 0, 2000, 1001))
     pixmap.clear_with(255)
     assert "pixels" in error("large.png", pixmap.tobytes("png"))

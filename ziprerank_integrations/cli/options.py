@@ -41,7 +41,11 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "first_scorer": (CascadeOptions, _QUERY, "How --first-model ranks, as --scorer for --model."),
     "first_keep": (CascadeOptions, _QUERY, "How many of the first model's best pages --model ranks again."),
     "device": (EngineOptions, _ALL, "cuda, cuda:1, mps or cpu. Default: the best available."),
-    "compile": (EngineOptions, (SERVE, EVAL, INDEX, SHOW), "Run the layers through torch.compile; slow at first."),
+    "compile": (
+        EngineOptions,
+        (SERVE, EVAL, INDEX, SHOW),
+        "Run the layers through torch.compile; slow at first.",
+    ),
     "quantize": (EngineOptions, _ALL, "Weights in fewer bits, with torchao"),
     "keep_ratio": (
         CallOptions,

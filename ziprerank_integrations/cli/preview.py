@@ -17,7 +17,7 @@ _LINES = 24
 
 
 def check() -> None:
-    """Check that the library that shows pictures is installed, and that it has a terminal, also to ask it.
+    """Check that the library that shows pictures is installed, and that there is a terminal.
 
     Raises:
         MissingDependencyError: If the library is not installed.
@@ -26,12 +26,12 @@ def check() -> None:
     require("textual_image", "cli", purpose="--preview")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ValueError(
-            "--preview shows pictures in a terminal, and the input or output is not one; see --save and --html"
+            "--preview shows pictures in a terminal, and the input or output is none; see --save and --html"
         )
 
 
 def show(ranking: Ranking, *, top: int) -> None:
-    """Print pictures of the best pages: sixel or Kitty's protocol where the terminal has them, else half blocks.
+    """Print pictures of the best pages: sixel, Kitty's protocol, or blocks, as the terminal can.
 
     Args:
         ranking: The ranking.

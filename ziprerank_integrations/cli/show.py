@@ -19,7 +19,13 @@ from ziprerank_integrations.cli.options import SHOW, Model, with_options
 from ziprerank_integrations.cli.rank import choose, report
 from ziprerank_integrations.engine.checkpoint_config import TINY, TINY_POINTWISE, read, resolve
 from ziprerank_integrations.errors import UnsupportedOptionError, require
-from ziprerank_integrations.options import CALL_OPTIONS, CASCADE_OPTIONS, CallOptions, CascadeOptions, EngineOptions
+from ziprerank_integrations.options import (
+    CALL_OPTIONS,
+    CASCADE_OPTIONS,
+    CallOptions,
+    CascadeOptions,
+    EngineOptions,
+)
 from ziprerank_integrations.types import extended
 
 if TYPE_CHECKING:

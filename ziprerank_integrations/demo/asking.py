@@ -138,9 +138,7 @@ class _Work:
             if len(unread) > _TEXTS:
                 yield len(pages) - len(unread) + start
             block = unread[start : start + _TEXTS]
-            texts = await self._service.read_pdf(
-                functools.partial(read_texts, [page.page for page in block])
-            )
+            texts = await self._service.read_pdf(functools.partial(read_texts, [page.page for page in block]))
             for page, text in zip(block, texts, strict=True):
                 page.text = text
         self._ms["text"] = (time.perf_counter() - begin) * 1e3

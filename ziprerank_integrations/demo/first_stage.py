@@ -1,7 +1,7 @@
 """The first stage of the page: BM25 over the text layers of the pages.
 
-It computes the scores of bm25s's default method, that of Lucene, with which `evaluation.first_stage` ranks; a few
-lines here save the page that dependency. tests/demo/test_first_stage.py compares both.
+It computes the scores of bm25s's default method, that of Lucene, with which `evaluation.first_stage` ranks; a
+few lines here save the page that dependency. tests/demo/test_first_stage.py compares both.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _K1, _B = 1.5, 0.75
 _WORD = re.compile(r"\b\w\w+\b")
 # Those of bm25s, from Lucene.
 _STOPWORDS = frozenset(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
-    "this to was will with".split()
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these "
+    "they this to was will with".split()
 )
 
 

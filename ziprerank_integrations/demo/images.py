@@ -1,4 +1,4 @@
-"""Pages as JPEG, and the layers over them as PNG: one pixel for each visual token, which the browser enlarges."""
+"""Pages as JPEG, and the layers over them as PNG, one pixel for each visual token."""
 
 from __future__ import annotations
 

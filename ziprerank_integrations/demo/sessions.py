@@ -1,4 +1,4 @@
-"""Session: the files of one browser tab, in memory until it is closed; Sessions: all of them, within limits."""
+"""Session: the files of one tab, in memory until it is closed; Sessions: all of them, within limits."""
 
 from __future__ import annotations
 
@@ -233,10 +233,13 @@ class Sessions:
             message = f"the files of one tab may have {limits.max_body_bytes:,} bytes together; remove some"
             raise ApiError(413, "too_many_bytes", message)
         if sum(other.size for other in self._sessions.values()) + size > limits.max_waiting_bytes:
-            message = f"the files of all tabs may have {limits.max_waiting_bytes:,} bytes together; close a tab"
+            message = (
+                f"the files of all tabs may have {limits.max_waiting_bytes:,} bytes together; close a tab"
+            )
             raise ApiError(429, "too_many_bytes", message, retry_after=5)
-        if len(session.pages) + pages > limits.max_documents:
-            message = f"a tab may have {limits.max_documents:,} pages, and this would be {len(session.pages) + pages:,}"
+        total = len(session.pages) + pages
+        if total > limits.max_documents:
+            message = f"a tab may have {limits.max_documents:,} pages, and this would be {total:,}"
             raise ApiError(422, "too_many_pages", message)
 
     def _sweep(self) -> None:

@@ -63,7 +63,10 @@ def all_of(call: Call) -> dict[str, str]:
 def python(call: Call) -> str:
     """Return the call with `connect`."""
     page = _by_number(
-        call, "Page.from_pdf_page(files[file], number)", "Page.from_image(files[file])", "{pdf} if number else {image}"
+        call,
+        "Page.from_pdf_page(files[file], number)",
+        "Page.from_image(files[file])",
+        "{pdf} if number else {image}",
     )
     return _program(
         ["from ziprerank_integrations import Page", "from ziprerank_integrations.connect import connect"],
@@ -150,14 +153,14 @@ def curl(call: Call) -> str:
     if all(candidate.number is None for candidate in call.candidates):
         return "\n".join([*lines, *_curl_images(call, url, own)]) + "\n"
     if len(call.files) > 1:
-        lines.append("# One request has the pages of one PDF; this is the one with the best page of the first stage.")
+        lines.append(
+            "# One request has the pages of one PDF; this is the one with the best page of the first stage."
+        )
     path = next(candidate.path for candidate in call.candidates if candidate.number is not None)
     numbers = ",".join(str(page.number) for page in call.candidates if page.path == path)
     fields = {"query": call.query, "pages": numbers, **own}
     # As --form-string, a question may start with @ or <.
-    forms = [
-        f"--form-string {shlex.quote(f'{name}={value}')}" for name, value in fields.items()
-    ]
+    forms = [f"--form-string {shlex.quote(f'{name}={value}')}" for name, value in fields.items()]
     file = 'file=@"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
     request = [f"curl -s {url}/v1/rerank/pdf", f"-F {shlex.quote(file)}", *forms]
     return "\n".join([*lines, " \\\n  ".join(request)]) + "\n"

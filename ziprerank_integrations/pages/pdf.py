@@ -231,7 +231,8 @@ class PdfFile:
         with self._document(number) as document:
             if not 1 <= number <= document.page_count:
                 raise PageError(
-                    f"{self.label}, page {number}", f"there is no such page; the file has {document.page_count}"
+                    f"{self.label}, page {number}",
+                    f"there is no such page; the file has {document.page_count}",
                 )
             return document.text(number - 1).encode("utf-8", "replace")[:TEXT_BYTES].decode("utf-8", "ignore")
 

@@ -52,7 +52,7 @@ def heat_layer(similarity: np.ndarray[tuple[int, int], np.dtype[np.float32]], sh
 
 
 def dim_layer(evidence: Evidence) -> Image.Image:
-    """Return what `dim` puts over a page: RGBA, one pixel for each visual token, transparent where it was kept."""
+    """Return what `dim` puts over a page: RGBA, one pixel for each token, transparent if it was kept."""
     layer = Image.new("RGB", (evidence.columns, evidence.rows), _DIM)
     layer.putalpha(_kept(evidence).point(lambda value: 255 - value))
     return layer

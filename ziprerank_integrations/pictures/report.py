@@ -1,4 +1,4 @@
-"""The report of a ranking: one HTML file with the pages as pictures and the evidence, without script or links."""
+"""The report of a ranking: one HTML file with pictures and evidence, without scripts or links."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ Similarity = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 _SIDE = 1024
 _SHARE = 0.1  # of a page that the similarity highlights
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2128; --grey: #5b636e; --line: #d4d9df; --paper: #fff; --accent: #1a5285;
+:root { color-scheme: light dark;
+  --ink: #1c2128; --grey: #5b636e; --line: #d4d9df; --paper: #fff; --accent: #1a5285;
   font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ed; --grey: #a3acb7; --line: #3a424c; --paper: #14171b; --accent: #84b9ea; }
@@ -124,9 +125,8 @@ def _article(item: RankedPage, side: int, similarity: Similarity | None) -> str:
     details = ["not ranked: " + item.error if item.error is not None else f"score {score_text(item.score)}"]
     if evidence is not None:
         details.append(f"{len(evidence.kept)} of {evidence.rows * evidence.columns} visual tokens kept")
-    head = (
-        f'<article>\n<h2><b>{item.rank}</b>{_text(item.page.source)}</h2>\n<p>{_text(" · ".join(details))}</p>\n'
-    )
+    title = f"<h2><b>{item.rank}</b>{_text(item.page.source)}</h2>"
+    head = f"<article>\n{title}\n<p>{_text(' · '.join(details))}</p>\n"
     if item.error is not None:
         return head + "</article>\n"
     try:
@@ -158,11 +158,13 @@ def _table(items: Sequence[RankedPage]) -> str:
     if not items:
         return ""
     rows = "".join(
-        f"<tr><td>{item.rank}</td><td>{score_text(item.score) if item.error is None else '–'}</td>"
+        f"<tr><td>{item.rank}</td><td>{score_text(item.score) if item.error is None else '-'}</td>"
         f"<td>{_text(item.page.source)}{'' if item.error is None else _text(f' ({item.error})')}</td></tr>\n"
         for item in items
     )
-    return f"<article>\n<table>\n<tr><th>Rank</th><th>Score</th><th>Page</th></tr>\n{rows}</table>\n</article>\n"
+    return (
+        f"<article>\n<table>\n<tr><th>Rank</th><th>Score</th><th>Page</th></tr>\n{rows}</table>\n</article>\n"
+    )
 
 
 def _data_uri(image: Image.Image, image_format: str) -> str:
