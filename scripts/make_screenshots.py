@@ -14,8 +14,8 @@ from selenium import webdriver
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 EXAMPLES = sorted((DOCS.parent / "examples" / "data").glob("*.pdf"))
-QUESTION = "When do we move the books?"
-SIZE = (1400, 980)
+QUESTION = "What was the revenue in 2023?"
+SIZE = (1400, 1240)
 WAIT = 600.0
 
 

@@ -61,6 +61,7 @@ def test_the_example_question_end_to_end(user: PageUser, url: str) -> None:
 def test_controls_rank_again_from_the_cache(user: PageUser, url: str) -> None:
     user.open(url)
     user.use_examples()
+    assert user.text("#keep-value") == "25 %"
     tokens = user.text("#cost").split("\n")[1]
     user.script(
         "const keep = document.getElementById('keep'); keep.value = 0.5; "

@@ -67,7 +67,8 @@ def test_a_question_about_the_files_of_the_command_line() -> None:
                 "pointwise",
                 "cascade",
             ]
-            assert tab.opened["controls"] == {"keep_ratio": 0.25, "retriever_weight": 0.0}
+            assert [scorer["keep_ratio"] for scorer in tab.opened["scorers"]] == [0.25, 1.0, 0.5]
+            assert tab.opened["controls"] == {"keep_ratio": 0.5, "retriever_weight": 0.0}
             assert len(tab.ask("What was the revenue in 2023?", scorer="cascade")["results"]) == 11
             assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
         process.send_signal(signal.SIGTERM)

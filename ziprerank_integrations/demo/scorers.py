@@ -35,12 +35,14 @@ class Scorer:
         reranker: The reranker.
         options: The arguments of `connect` that create it, without those of a call.
         explain: Returns the similarity map of a page for a question, (rows, columns); None if there is none.
+        keep_ratio: The keep ratio until the user sets another; None is that of the page's controls.
     """
 
     name: str
     reranker: Reranker
     options: Mapping[str, Any] = field(default_factory=dict)
     explain: Callable[[str, Page], Similarity] | None = None
+    keep_ratio: float | None = None
 
     def with_controls(self, controls: Controls) -> ExtendedReranker:
         """Return the reranker with the options of the controls; unreadable pages are ranked last.
@@ -63,4 +65,5 @@ class Scorer:
             "name": self.name,
             "model": extended(self.reranker).model,
             "similarity": self.explain is not None,
+            "keep_ratio": self.keep_ratio,
         }

@@ -25,6 +25,7 @@ const state = {
   answer: null, // the last result
   ranks: new Map(), // by page id: its rank in the first stage
   all: false,
+  keepIsSet: false, // whether the user has set the keep ratio
   viewed: null, // the page in the dialog
 };
 const thumbnails = new Map(); // by page id: a promise of a blob URL
@@ -541,16 +542,26 @@ async function start() {
     $("scorers").replaceChildren(...scorers.map(({ name, model }) => {
       const label = segment("scorer", name, name);
       label.title = model;
-      label.firstChild.addEventListener("change", () => { if (state.files.length) act(run); });
+      label.firstChild.addEventListener("change", () => {
+        proposeKeepRatio();
+        if (state.files.length) act(run);
+      });
       return label;
     }));
     $("scorers").querySelector("input").checked = true;
     $("keep").value = opened.controls.keep_ratio;
     $("weight").value = opened.controls.retriever_weight;
-    showControls();
+    proposeKeepRatio();
   }
   $("examples").textContent = `Use the ${opened.examples.length} example files`;
   if (state.files.length) await run();
+}
+
+// Set the keep ratio of the scorer, until the user sets another.
+function proposeKeepRatio() {
+  const own = scorers.find(({ name }) => name === chosenScorer()).keep_ratio;
+  if (own !== null && !state.keepIsSet) $("keep").value = own;
+  showControls();
 }
 
 function showControls() {
@@ -612,6 +623,7 @@ function connect() {
     } else act(run);
   });
   $("query").addEventListener("input", () => { $("query-problem").textContent = ""; });
+  $("keep").addEventListener("input", () => { state.keepIsSet = true; });
   for (const name of ["keep", "weight"]) {
     $(name).addEventListener("input", showControls);
     $(name).addEventListener("change", () => { if (state.files.length) act(run); });
