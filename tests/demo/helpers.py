@@ -40,8 +40,12 @@ def page_app(settings: ServerSettings) -> FastAPI:
             {"model": "tiny", "max_side": 256},
             lambda query, page: second.explain(query, page).similarity,
         ),
-        Scorer("pointwise", first, {"model": "tiny-pointwise"}),
-        Scorer("cascade", Cascade(first, second), {"model": "tiny", "first_model": "tiny-pointwise"}),
+        Scorer("pointwise", first, {"model": "tiny-pointwise", "max_side": 256}),
+        Scorer(
+            "cascade",
+            Cascade(first, second),
+            {"model": "tiny", "first_model": "tiny-pointwise", "max_side": 256},
+        ),
     ]
     assert [scorer.name for scorer in scorers] == SCORERS
     add_page(app, scorers, examples=example_files(), controls=Controls(0.25))

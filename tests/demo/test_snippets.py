@@ -63,10 +63,10 @@ def test_the_scores_of_the_first_stage_are_in_the_code_if_they_count() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weight", [0.0, 0.4])
-def test_the_program_ranks_as_the_page_did(tab: Tab, weight: float) -> None:
+@pytest.mark.parametrize(("scorer", "weight"), [("listwise", 0.0), ("listwise", 0.4), ("cascade", 0.4)])
+def test_the_program_ranks_as_the_page_did(tab: Tab, scorer: str, weight: float) -> None:
     tab.client.post(f"{tab.path}/examples")
-    result = tab.ask(QUERY, retriever_weight=weight)
+    result = tab.ask(QUERY, scorer=scorer, retriever_weight=weight)
     program = tab.get(f"answers/{result['answer']}/code").json()["snippets"]["Python"]
     completed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
