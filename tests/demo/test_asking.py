@@ -60,6 +60,8 @@ def test_the_retriever_weight_moves_the_order_to_that_of_the_first_stage(tab: Ta
     fused = [item["page"] for item in received["result"]["results"]]
     alone = [item["page"] for item in tab.ask(query)["results"]]
     assert fused[0] == first[0]
+    scores = {entry["page"]: entry["score"] for entry in received["first"]["pages"]}
+    assert {item["page"]: item["prior"] for item in received["result"]["results"]} == scores
 
     def distance(order: list[int]) -> int:
         return sum(abs(order.index(page) - rank) for rank, page in enumerate(first))

@@ -193,6 +193,7 @@ def _result(item: RankedPage, page: SessionPage) -> dict[str, Any]:
         "rank": item.rank,
         "score": item.score,
         "logit": item.logit,
+        "prior": item.prior,
         "error": item.error,
         "kept": None if evidence is None else [len(evidence.kept), evidence.rows * evidence.columns],
     }
