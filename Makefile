@@ -21,15 +21,18 @@ JOBS ?= 2
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
-.PHONY: help demo serve test test-clients test-floors quick soak bench notebooks tiny tiny-pointwise lint format clean
+.PHONY: help demo serve show test test-browser test-clients test-floors quick soak bench notebooks tiny tiny-pointwise \
+	lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    rank the pages of $(DEMO_PDF) and save ranking.png"
 	@echo "make serve   serve the bundled model over HTTP on 127.0.0.1:$(PORT)"
+	@echo "make show    open a page in the browser to try it on your own files"
 	@echo "make test    run all tests except the soak tests, on $(JOBS) processes"
 	@echo "make test-clients  run clients of Cohere, Jina, NVIDIA, TEI, vLLM and Infinity against a server, in $(CLIENTS)"
 	@echo "make test-floors  run all tests with the lowest versions that pyproject.toml allows (PYTHON_FLOOR=python3.10), in $(FLOORS)"
+	@echo "make test-browser  run the tests of that page in Chromium (apt-get install chromium chromium-driver)"
 	@echo "make quick   run the tests that are not slow, on $(JOBS) processes (JOBS=$(JOBS))"
 	@echo "make bench   compare the engine's speed with the baseline's; BENCH='--preset 8b' on a GPU"
 	@echo "make notebooks  run the notebooks of examples/ and save their outputs"
@@ -70,6 +73,9 @@ demo: $(STAMP)
 serve: $(STAMP)
 	$(BIN)/ziprerank serve --model tiny --port $(PORT)
 
+show: $(STAMP)
+	$(BIN)/ziprerank show
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
@@ -84,9 +90,12 @@ test-floors: $(FLOORS_STAMP)
 		("" if sys.version_info[:2] == (3, 10) else ", which is not 3.10: make test-floors PYTHON_FLOOR=/path/to/python3.10"))'
 	@echo "torch is not at its floor: $$($(FLOORS)/bin/python -m pip --disable-pip-version-check list 2>/dev/null | grep '^torch ')"
 	$(FLOORS)/bin/python -m pytest -n $(JOBS) --dist worksteal
+# One process: Chromium and the model share the cores. With one thread, torch's threads do not wait for one another.
+test-browser: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
 
 quick: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak and not torchao"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak and not torchao and not browser"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -133,3 +133,14 @@ def test_the_default_model_is_named_on_stderr(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert run("rank", scan, *QUESTION) == 0
     assert "model: tiny (the small bundled one" in capsys.readouterr().err
+
+
+def test_html_writes_a_report_with_similarity(capsys: Captured, tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    assert run("rank", SLIDES, "--pages", "4-5", "--html", target, "--keep-ratio", "0.5", *SMALL) == 0
+    assert f"saved {target}" in capsys.readouterr().err
+    text = target.read_text(encoding="utf-8")
+    assert "What does the roof cost?" in text and text.count("<figure>") == 2
+    assert text.count('alt="Kept tokens"') == text.count('alt="Similarity"') == 2
+    assert run("rank", SLIDES, "--html", tmp_path / "report.pdf", *SMALL) == 2
+    assert "a report ends in .html" in failure(capsys)

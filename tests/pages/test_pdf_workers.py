@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pymupdf
 import pytest
 
 from tests.helpers import hostile_pdf
@@ -164,3 +165,24 @@ def test_an_engine_with_workers_ranks_the_same(make_pdf: Callable[..., Path], un
         assert not pdf._POOL.documents
     assert [item.logit for item in ranking][:4] == [item.logit for item in expected]
     assert ranking[-1].index == 4 and "takes longer than 3 s" in str(ranking[-1].error)
+
+
+def test_a_worker_reads_the_same_text_layer(workers: PdfWorkers) -> None:
+    with pymupdf.open() as document:
+        for text in ("The library opens in May.", ""):
+            document.new_page().insert_text((40, 40), text)
+        file = pdf.pdf_file(bytes(document.tobytes()), name="book.pdf")
+    here = [file.text(1), file.text(2)]
+    with pdf.in_workers(workers):
+        assert [file.text(1), file.text(2)] == here
+        with pytest.raises(PageError, match=r"book\.pdf, page 3: there is no such page; the file has 2"):
+            file.text(3)
+    assert [text.strip() for text in here] == ["The library opens in May.", ""]
+
+
+def test_a_long_text_layer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pymupdf.open() as document:
+        document.new_page().insert_text((40, 40), "é" * 20, fontname="helv")
+        file = pdf.pdf_file(bytes(document.tobytes()))
+    monkeypatch.setattr(pdf, "TEXT_BYTES", 7)
+    assert file.text(1) == "é" * 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ziprerank_integrations.pictures.overlays import dim, heat_map
+from ziprerank_integrations.pictures.overlays import dim, dim_layer, heat_layer, heat_map
 from ziprerank_integrations.types import Evidence, Page
 
 RED = (200, 30, 30)
@@ -38,3 +38,14 @@ def test_the_share_is_at_least_one_token() -> None:
     similarity = np.array([[0.1, 0.9], [0.2, 0.3]], dtype=np.float32)
     red = np.asarray(heat_map(page, similarity, 1024, share=0.01))[:, :, 0]
     assert red[50, 225] > 100 > 20 > red[150, 75]
+
+
+def test_the_layers_cover_the_page_as_the_overlays_do() -> None:
+    page, evidence = Image.new("RGB", (300, 200), RED), Evidence(rows=2, columns=3, kept=(0, 5))
+    layer = dim_layer(evidence).resize(page.size, Image.Resampling.NEAREST)
+    changed = (np.asarray(dim(page, evidence)) != RED).any(axis=2)
+    assert ((np.asarray(layer.getchannel("A")) == 255) == changed).all()
+    similarity = np.arange(6, dtype=np.float32).reshape(2, 3)
+    alpha = np.asarray(heat_layer(similarity, share=0.5).getchannel("A"))
+    assert alpha.shape == (2, 3) and alpha[1, 2] == 255 and (np.diff(alpha.ravel()[3:].astype(int)) > 0).all()
+    assert not alpha[0].any()

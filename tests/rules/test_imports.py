@@ -35,7 +35,7 @@ RULES = {
     "server": "cancellation errors checks pages types wire",
     "documents": f"{BASE} connect",
     "cluster": f"{BASE} cancellation server connect local wire",
-    "demo": "server errors pages types pictures",
+    "demo": "cancellation server errors pages types pictures",
     "llama_index": "documents options errors types",
     "langchain": "documents options errors types",
     "haystack": "documents options errors types",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,10 +26,20 @@ from tests.helpers.serving import (
     running,
     until,
 )
-from ziprerank_integrations import CheckpointError, Page, PageError, Ranking, RemoteReranker, ZipReranker
+from ziprerank_integrations import (
+    CheckpointError,
+    Page,
+    PageError,
+    Ranking,
+    RemoteReranker,
+    ZipReranker,
+    cancellation,
+)
 from ziprerank_integrations.pages.origins import ImageBytes
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.server import ServerSettings, create_app
+from ziprerank_integrations.server.api_error import ApiError
+from ziprerank_integrations.server.service import Service
 
 SIZES = Sizes(256, 32, 4096, 1_000_000)
 
@@ -281,3 +292,29 @@ def test_a_shutdown_finishes_the_accepted_requests() -> None:
     assert [response.result().status_code for response in responses] == [200] * 8
     with pytest.raises(httpx.ConnectError):
         server.post("too late")
+
+
+async def test_work_on_the_device_is_bounded_by_the_queue_and_the_deadline() -> None:
+    service = Service(Hashing(), ServerSettings(timeout=0.3, max_waiting=1))
+    gate = threading.Event()
+    ended = threading.Event()
+
+    def until_cancelled() -> None:
+        try:
+            cancellation.wait(lambda seconds: gate.wait(seconds or TIMEOUT))
+        finally:
+            ended.set()
+
+    first = asyncio.create_task(service.on_device(until_cancelled))
+    second = asyncio.create_task(service.on_device(lambda: 2))
+    await asyncio.sleep(0.05)
+    with pytest.raises(ApiError) as full:
+        await service.on_device(lambda: 3)
+    assert (full.value.status, full.value.code) == (429, "queue_full")
+    with pytest.raises(ApiError) as late:
+        await first
+    assert (late.value.status, late.value.code) == (504, "deadline_exceeded")
+    assert ended.wait(TIMEOUT)  # the device is free again
+    await asyncio.gather(second, return_exceptions=True)
+    assert await service.on_device(lambda: 4) == 4
+    await service.stop()

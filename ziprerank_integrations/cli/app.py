@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import ziprerank_integrations
-from ziprerank_integrations.cli import evaluate, index, info, rank, serve, train
+from ziprerank_integrations.cli import evaluate, index, info, rank, serve, show, train
 
 app = typer.Typer(
     help="Rank page images for a question, in one forward pass.",
@@ -19,6 +19,7 @@ app.command("rank")(rank.rank)
 app.command("index")(index.index)
 app.command("info")(info.info)
 app.command("serve")(serve.serve)
+app.command("show")(show.show)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="eval")
 

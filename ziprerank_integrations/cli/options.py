@@ -26,9 +26,9 @@ Model = Annotated[
     ),
 ]
 
-RANK, SERVE, EVAL, INDEX = "rank", "serve", "eval", "index"
-_ALL = (RANK, SERVE, EVAL, INDEX)
-_QUERY = (RANK, SERVE, EVAL)
+RANK, SERVE, EVAL, INDEX, SHOW = "rank", "serve", "eval", "index", "show"
+_ALL = (RANK, SERVE, EVAL, INDEX, SHOW)
+_QUERY = (RANK, SERVE, EVAL, SHOW)
 # By field: the class that defines it, the commands that have the option, and its help text.
 _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "scorer": (EngineOptions, _ALL, "listwise or pointwise. Default: what the checkpoint's files say."),
@@ -41,7 +41,11 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "first_scorer": (CascadeOptions, _QUERY, "How --first-model ranks, as --scorer for --model."),
     "first_keep": (CascadeOptions, _QUERY, "How many of the first model's best pages --model ranks again."),
     "device": (EngineOptions, _ALL, "cuda, cuda:1, mps or cpu. Default: the best available."),
-    "compile": (EngineOptions, (SERVE, EVAL, INDEX), "Run the layers through torch.compile; slow at first."),
+    "compile": (
+        EngineOptions,
+        (SERVE, EVAL, INDEX, SHOW),
+        "Run the layers through torch.compile; slow at first.",
+    ),
     "quantize": (EngineOptions, _ALL, "Weights in fewer bits, with torchao"),
     "keep_ratio": (
         CallOptions,
@@ -54,7 +58,7 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "instruction": (CallOptions, _ALL, "What relevance means, in a pointwise checkpoint's prompt."),
     "retriever_weight": (
         CallOptions,
-        (SERVE, EVAL),
+        (SERVE, EVAL, SHOW),
         "The first stage's share of the order, in [0, 1); 0 is the model alone.",
     ),
     "prior_order": (CallOptions, (SERVE,), "Which scores of a first stage are better"),
@@ -66,7 +70,7 @@ _OPTIONS: dict[str, tuple[type[Any], tuple[str, ...], str]] = {
     "page_store": (EngineOptions, _QUERY, "Folder in which page features are kept between runs."),
     "cache_bytes": (
         EngineOptions,
-        (SERVE,),
+        (SERVE, SHOW),
         "Bytes of memory for recent pages' features; 0 disables it, auto depends on the device.",
     ),
 }

@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ziprerank_integrations.cli import preview
 from ziprerank_integrations.cli.inputs import open_pages
 from ziprerank_integrations.cli.options import RANK, Model, check_values, with_options
 from ziprerank_integrations.engine.checkpoint_config import TINY
 from ziprerank_integrations.errors import one_line, require
 from ziprerank_integrations.options import DEFAULT_MODEL, check_query, check_top_n
 from ziprerank_integrations.pictures import contact_sheet
+from ziprerank_integrations.pictures import report as report_file
 from ziprerank_integrations.types import RankedPage, Ranking
+
+if TYPE_CHECKING:
+    from ziprerank_integrations.cascade import Cascade
+    from ziprerank_integrations.local import ZipReranker
 
 _SAVED = 5
 
@@ -39,6 +45,13 @@ def rank(
         Path | None,
         typer.Option("--save", help="Save an image of the best pages (.png, .jpg, .webp, .pdf)."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Save a report in one file: ranking, pictures and evidence (.html)."),
+    ] = None,
+    with_preview: Annotated[
+        bool, typer.Option("--preview", help="Show pictures of the best pages in the terminal.")
+    ] = False,
     **options: Any,
 ) -> None:
     """Rank the pages of PDFs and images for a question, best first."""
@@ -48,6 +61,12 @@ def rank(
     check_values(options)
     if save is not None:
         contact_sheet.check(save)
+    if html is not None:
+        report_file.check(html)
+    if with_preview and as_json:
+        raise ValueError("--preview and --json both use the standard output; choose one of them")
+    if with_preview:
+        preview.check()
     candidates = open_pages(files, pages, options["on_error"])
     chosen = choose_and_report(model, options["device"])
 
@@ -55,6 +74,7 @@ def rank(
 
     with local(chosen, show_progress=sys.stderr.isatty(), **options) as reranker:
         ranking = reranker.rerank(query, candidates, top_n=top)
+        similarity = {} if html is None else _similarity(reranker, ranking, top)
         name, random_weights = reranker.model, reranker.random_weights
     if random_weights:
         report(f"warning: {name} has random weights, it was never trained: this ranking means nothing")
@@ -70,6 +90,26 @@ def rank(
     if save is not None:
         ranking.save(save, top=top if top is not None else _SAVED)
         report(f"saved {save}")
+    if html is not None:
+        report_file.save(ranking, html, top=_reported(top), similarity=similarity)
+        report(f"saved {html}")
+    if with_preview:
+        preview.show(ranking, top=preview.SHOWN if top is None else top)
+
+
+def _reported(top: int | None) -> int:
+    return report_file.SHOWN if top is None else top
+
+
+def _similarity(
+    reranker: ZipReranker | Cascade, ranking: Ranking, top: int | None
+) -> dict[int, report_file.Similarity]:
+    """Return the similarity maps of the pages that the report shows; a cascade has none."""
+    explain = getattr(reranker, "explain", None)
+    if explain is None:
+        return {}
+    shown = [item for item in ranking.items[: _reported(top)] if item.error is None]
+    return {item.index: explain(ranking.query, item.page).similarity for item in shown}
 
 
 def choose(model: str | None, device: str | None) -> tuple[str, str | None]:

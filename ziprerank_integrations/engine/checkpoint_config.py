@@ -22,8 +22,11 @@ from ziprerank_integrations.pages.sizes import NO_LIMIT, Sizes
 TINY = "tiny"
 """The name of the small model that comes with the package."""
 
+TINY_POINTWISE = "tiny-pointwise"
+"""The name of the small pointwise one."""
+
 _BUNDLED = Path(__file__).parent.parent / "checkpoints"
-_NAMES = (TINY, "tiny-pointwise")
+_NAMES = (TINY, TINY_POINTWISE)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _FILES = ["*.json", "*/config.json", "*.safetensors", "*.jinja", "merges.txt"]
 _POINTWISE_PIXELS = (

@@ -172,6 +172,10 @@ class PdfPage:
         """Render the page."""
         return self.file.render(self._number, size, max_pixels)
 
+    def text(self) -> str:
+        """Return the page's text layer; empty for a scan without one."""
+        return self.file.text(self._number)
+
 
 class Text:
     """Plain text, rendered as a page."""

@@ -37,6 +37,9 @@ _COUNT = fork.lock()
 KEEP_OPEN = 8
 """How many files stay open in a session, or in a worker process."""
 
+TEXT_BYTES = 2**20
+"""The most bytes of a page's text layer that are read."""
+
 _HEADER = b"%PDF-"
 _HEADER_BYTES = 1024  # readers accept a PDF whose header is anywhere in these
 
@@ -48,6 +51,7 @@ class OpenPdf(Protocol):
     def page_count(self) -> int: ...
     def size(self, index: int) -> tuple[float, float]: ...
     def render(self, index: int, width: int, height: int) -> Image.Image: ...
+    def text(self, index: int) -> str: ...
     def close(self) -> None: ...
 
 
@@ -214,6 +218,23 @@ class PdfFile:
                 raise PageError(label, f"there is no such page; the file has {document.page_count}")
             width, height = rendered_size(*document.size(number - 1), label, size, max_pixels)
             return document.render(number - 1, width, height)
+
+    def text(self, number: int) -> str:
+        """Return the text layer of page ``number`` (from 1), at most 1,048,576 bytes of UTF-8.
+
+        Returns:
+            The text; empty for a scan without one.
+
+        Raises:
+            PageError: If there is no such page, or its text cannot be read.
+        """
+        with self._document(number) as document:
+            if not 1 <= number <= document.page_count:
+                raise PageError(
+                    f"{self.label}, page {number}",
+                    f"there is no such page; the file has {document.page_count}",
+                )
+            return document.text(number - 1).encode("utf-8", "replace")[:TEXT_BYTES].decode("utf-8", "ignore")
 
     @contextmanager
     def _document(self, number: int | None = None) -> Iterator[OpenPdf]:

@@ -29,6 +29,7 @@ class Library(Protocol):
     def page_count(self) -> int: ...
     def size(self, index: int) -> tuple[float, float]: ...
     def render(self, index: int, width: int, height: int) -> Image.Image: ...
+    def text(self, index: int) -> str: ...
     def lost_content(self, index: int, colour: tuple[int, int, int]) -> str | None:
         """Return why a page rendered in one colour has lost its content; None if it is really blank."""
         ...
@@ -59,6 +60,10 @@ class CheckedPdf:
     def size(self, index: int) -> tuple[float, float]:
         """Return the width and height in points, rotation applied."""
         return self._first.size(index)
+
+    def text(self, index: int) -> str:
+        """Return the text layer of a page."""
+        return self._first.text(index)
 
     def render(self, index: int, width: int, height: int) -> Image.Image:
         """Render a page scaled to exactly ``width`` x ``height`` pixels.

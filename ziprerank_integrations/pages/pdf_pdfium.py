@@ -86,6 +86,16 @@ class PdfiumFile:
             page.close()
         return float(width), float(height)
 
+    def text(self, index: int) -> str:
+        """Return the text layer of a page."""
+        page = self._page(index)
+        text = page.get_textpage()
+        try:
+            return str(text.get_text_bounded())
+        finally:
+            text.close()
+            page.close()
+
     def render(self, index: int, width: int, height: int) -> Image.Image:
         """Render a page scaled to exactly ``width`` x ``height`` pixels."""
         page = self._page(index)

@@ -92,6 +92,11 @@ class PyMuPdfFile:
             rect = self._page(index).rect
         return float(rect.width), float(rect.height)
 
+    def text(self, index: int) -> str:
+        """Return the text layer of a page."""
+        with _quiet():
+            return str(self._page(index).get_text("text"))
+
     def render(self, index: int, width: int, height: int) -> Image.Image:
         """Render a page scaled to exactly ``width`` x ``height`` pixels."""
         with _quiet():

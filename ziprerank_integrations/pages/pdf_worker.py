@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from ziprerank_integrations.errors import MissingDependencyError, PageError
 from ziprerank_integrations.pages import page_labels
-from ziprerank_integrations.pages.pdf import KEEP_OPEN, OpenPdf, PdfFile, renderer
+from ziprerank_integrations.pages.pdf import KEEP_OPEN, TEXT_BYTES, OpenPdf, PdfFile, renderer
 
 _LINE = 2**20
 
@@ -74,6 +74,8 @@ def _respond(
         return None, json.dumps(labels, ensure_ascii=False).encode("utf-8", "surrogatepass")
     if name == "size":
         return document.size(*request["arguments"]), b""
+    if name == "text":
+        return None, document.text(*request["arguments"]).encode("utf-8", "replace")[:TEXT_BYTES]
     image = document.render(*request["arguments"])
     return image.size, image.tobytes()
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from ziprerank_integrations import fork
 from ziprerank_integrations.errors import EngineError, MissingDependencyError, PageError
-from ziprerank_integrations.pages.pdf import PdfFile
+from ziprerank_integrations.pages.pdf import TEXT_BYTES, PdfFile
 
 _LINE = 2**20
 _LABEL_BYTES = 2**25
@@ -135,6 +135,11 @@ class WorkerDocument:
         """Return the width and height in points, rotation applied."""
         (width, height), _ = self._call("size", index)
         return float(width), float(height)
+
+    def text(self, index: int) -> str:
+        """Return the text layer of a page."""
+        _, data = self._call("text", index, most=TEXT_BYTES)
+        return data.decode("utf-8", "ignore")
 
     def render(self, index: int, width: int, height: int) -> Image.Image:
         """Render a page scaled to exactly ``width`` x ``height`` pixels."""

@@ -148,7 +148,7 @@ class Service:
 
         async def parse(slot: Slot, data: bytes) -> RankRequest:
             fields, files = await body.parse_form(request, data)
-            return await self._read_pdf(lambda: parsing.from_form(fields, files, slot, self.settings))
+            return await self.read_pdf(lambda: parsing.from_form(fields, files, slot, self.settings))
 
         return await self._respond(request, "rerank_pdf", "multipart/form-data", parse)
 
@@ -237,9 +237,9 @@ class Service:
             work = functools.partial(page.prepare, *limits)
             if isinstance(page.origin, PdfPage):
                 async with pdf_turns:
-                    return await self._read_pdf(work)
+                    return await self.read_pdf(work)
             async with turns:
-                return await self._decode(work)
+                return await self.decode(work)
 
         # All of them, so that of several bad documents the error always names the first.
         pages = rank_request.request_pages
@@ -258,28 +258,57 @@ class Service:
     async def _parse(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._parsers, work)
 
-    async def _decode(self, work: Callable[[], T]) -> T:
+    async def decode(self, work: Callable[[], T]) -> T:
+        """Run work that decodes images, in the threads for that."""
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
 
-    async def _read_pdf(self, work: Callable[[], T]) -> T:
+    async def read_pdf(self, work: Callable[[], T]) -> T:
+        """Run work that reads PDFs, which are opened in the worker processes."""
+
         def in_workers() -> T:
             with pdf.in_workers(self._pdf_workers):
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._pdf_threads, in_workers)
 
+    async def on_device(self, work: Callable[[], T]) -> T:
+        """Run work on the device when it is its turn in the queue; it ends soon after the task is cancelled.
+
+        Raises:
+            ApiError: 429 if the queue is full, 504 if the work takes longer than ``timeout``.
+        """
+        slot = self.queue.open()
+        try:
+            slot.admit()
+            turn = self.queue.run(slot, functools.partial(_until_ended, slot, self._pdf_workers, work))
+            return await asyncio.wait_for(turn, slot.remaining)
+        except asyncio.TimeoutError as error:
+            message = f"the work takes longer than {self.settings.timeout:g} s"
+            raise ApiError(504, "deadline_exceeded", message, retry_after=1) from error
+        finally:
+            slot.release()
+
+
+def _until_ended(slot: Slot, pdf_workers: PdfWorkers, work: Callable[[], T]) -> T:
+    if slot.ended.is_set():
+        raise Abandoned
+    # Pages that were not rendered before their turn are rendered there.
+    with pdf.in_workers(pdf_workers), cancelled_by(slot.ended):
+        return work()
+
 
 def _rerank(
     reranker: ExtendedReranker, rank_request: RankRequest, slot: Slot, pdf_workers: PdfWorkers
 ) -> Ranking:
-    if slot.ended.is_set():
-        raise Abandoned
+    work = functools.partial(
+        reranker.rerank,
+        rank_request.query,
+        rank_request.pages,
+        top_n=rank_request.top_n,
+        prior=rank_request.prior,
+    )
     try:
-        # Pages that were not rendered before their turn are rendered there.
-        with pdf.in_workers(pdf_workers), cancelled_by(slot.ended):
-            return reranker.rerank(
-                rank_request.query, rank_request.pages, top_n=rank_request.top_n, prior=rank_request.prior
-            )
+        return _until_ended(slot, pdf_workers, work)
     except PageError as error:
         if error.index is not None:
             # The index of the document with the page's content, not of one that repeats it.

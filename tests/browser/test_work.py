@@ -1,0 +1,80 @@
+"""Work of the page that lasts, and what interrupts it: cancel, reload, two tabs, a server that stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.page import PageUser
+from tests.browser.test_page import long_pdf
+from tests.demo.helpers import page_app
+from tests.helpers.serving import running
+from ziprerank_integrations.server import ServerSettings
+
+pytestmark = pytest.mark.browser
+
+
+def encoding(user: PageUser) -> Callable[[], bool]:
+    return lambda: user.shows("#work") and "Encoding pages: " in user.text("#work-label")
+
+
+def test_a_long_pdf_shows_progress_and_can_be_cancelled(user: PageUser, url: str) -> None:
+    user.open(url)
+    user.drop("long.pdf", long_pdf(900))
+    user.until(encoding(user))
+    first = user.one("#progress").get_property("value")
+    user.until(lambda: user.one("#progress").get_property("value") > first)
+    user.click("#cancel")
+    user.until(lambda: user.text("#status") == "Cancelled." and not user.shows("#work"))
+    done = user.text("#work-label")
+    # The page is usable at once: the device is free again.
+    user.click("#files button")
+    user.use_examples()
+    assert "of 900" in done and "annual_report.pdf" in user.text("#reranked")
+    assert user.console() == []
+
+
+def test_a_reload_during_the_work_starts_again(user: PageUser, url: str) -> None:
+    user.open(url)
+    user.drop("long.pdf", long_pdf(901))
+    user.until(encoding(user))
+    user.driver.refresh()
+    user.until(lambda: user.all("#scorers input"))
+    assert user.all("#files li") == []
+    user.use_examples()
+    assert user.console() == []
+
+
+def test_two_tabs_at_once(user: PageUser, url: str) -> None:
+    user.open(url)
+    first = user.driver.current_window_handle
+    user.driver.switch_to.new_window("tab")
+    second = user.driver.current_window_handle
+    user.open(url)
+    user.drop("long.pdf", long_pdf(300))
+    user.until(encoding(user))
+    user.driver.switch_to.window(first)
+    user.use_examples()  # while the other tab encodes
+    user.driver.switch_to.window(second)
+    user.until(lambda: "300 pages ready" in user.text("#status"))
+    assert "annual_report.pdf" not in user.text("#files")
+    user.driver.close()
+    user.driver.switch_to.window(first)
+    user.ask("What does the roof cost?")
+    assert "long.pdf" not in user.text("#reranked")
+
+
+def test_a_server_that_stops_and_starts_again(user: PageUser) -> None:
+    settings = ServerSettings()
+    with running(page_app(settings)) as address:
+        user.open(address)
+        user.use_examples()
+        port = int(address.rpartition(":")[2])
+    user.one("#query").send_keys("\ue007")
+    user.until(lambda: "The server is not reachable" in user.text("#problems"))
+    assert user.shows("#results") and not user.shows("#work")
+    with running(page_app(settings), port=port):
+        user.ask("What does the roof cost?")  # the files are added again
+        assert "library_slides.pdf" in user.text("#first .card")
+        user.driver.get("about:blank")
