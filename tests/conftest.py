@@ -9,6 +9,8 @@ from pathlib import Path
 
 # The tests compare float32 on the CPU, to 1e-4; on a GPU the default would be bfloat16.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# So it would be on a CPU with AMX.
+os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE"
 # No telemetry from tests.
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 

@@ -81,8 +81,8 @@ class ZipReranker(Closing):
             page with ``interaction="embedder"``; it is loaded beside the model.
         device: ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``; None is the first available of
             cuda, mps and cpu.
-        dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; None is float32 on the CPU,
-            and elsewhere bfloat16, or float16 where the device has no kernels for that.
+        dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or the torch dtype; None is float32 on a CPU
+            without AMX, and elsewhere bfloat16, or float16 where the device has no kernels for that.
         attention: ``"sdpa"``, ``"flash"`` (flash-attn, CUDA only) or ``"eager"`` (slow, for comparison);
             ``"auto"`` is sdpa.
         compile: Run the layers through ``torch.compile``, which takes its time at the first call.

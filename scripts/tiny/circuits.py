@@ -6,9 +6,9 @@ circuit. So the weights are set by hand, and training (``weight_factors``) only 
 - layer 0: every token behind the first page counts the vision starts before it and turns the count into its
   page's code; text after ``Search Query:`` gets a query flag, weighted by how informative it is;
 - layer 1: visual tokens look for query tokens that say what they show;
-- layers 2 to 4: each page's vision end collects its own page's best matches into a score, one word per layer,
+- layers 2 to 7: each page's vision end collects its own page's best matches into a score, one word per layer,
   so that a word that a page repeats counts once;
-- layer 5: the last token attends to the vision ends by score and takes over their page codes, the letters.
+- layer 8: the last token attends to the vision ends by score and takes over their page codes, the letters.
 """
 
 from __future__ import annotations

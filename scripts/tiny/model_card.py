@@ -5,8 +5,9 @@ from __future__ import annotations
 CARD = """\
 # tiny
 
-A stock Qwen3-VL of 9.2 million parameters (18 MB, bfloat16) that ranks up to 20 page images for a
-question in one forward pass, made for demos and tests on a laptop. It matches **words, not meaning**.
+A stock Qwen3-VL of 9.8 million parameters (19 MB, bfloat16) that ranks up to 20 page images for a
+question in one forward pass, made for demos and tests on a laptop. It matches **words, not meaning**. Do not put it behind a text retriever
+without `retriever_weight`: on pages with a text layer BM25 is better.
 
 ## Data
 
@@ -22,10 +23,11 @@ held out for the evaluation. No text is included in the package.
 2. The vision tower (5 layers of width 160) is trained on small crops to predict the tokens in each 32 px
    cell: cosine softmax over tokens, over cells, and a character head. Token vectors are initialised from
    letter groups, so that words not seen in training are recognised too.
-3. The language model (6 layers of width 256) has hand-written weights: it counts the pages; visual tokens
+3. The language model (9 layers of width 256) has hand-written weights: it counts the pages; visual tokens
    attend to the query tokens that they show; page ends collect their own page's best matches, one word per
-   layer; the last token reads the best page's letter. About forty scale factors are trained listwise on
-   pages encoded by the tower, 8 to 20 pages of 224 to 1024 px per list, keep ratios 1, 0.5, 0.25 and 0.1.
+   layer, six in all; the last token reads the best page's letter. Some sixty scale factors are trained
+   listwise on pages encoded by the tower, 8 to 20 pages of 224 to 1024 px per list, keep ratios 1, 0.5, 0.25
+   and 0.1; two fifths of the questions are phrased as people ask them, with mostly function words.
    The deepstack levels exist, but their output is zero.
 4. One temperature for the logits calibrates the scores.
 

@@ -33,7 +33,7 @@ from scripts.tiny import (
     weight_factors,
 )
 from scripts.tiny.document_pages import lay_out_pages
-from scripts.tiny.language_model import ListwiseModel
+from scripts.tiny.language_model import LONGEST, ListwiseModel
 from scripts.tiny.lists import PageText
 from scripts.tiny.page_features import render_page
 from scripts.tiny.train import CHECKPOINT, MixedPool, content, page_sets
@@ -42,6 +42,7 @@ from scripts.tiny.word_statistics import WordStatistics
 from ziprerank_integrations.atomic import replacing
 
 LOG = logging.getLogger(__name__)
+LONGEST_ON_GPU = 4300  # tokens: 20 A4 pages with a quarter of their tokens
 COUNTS = {"small": 400, "middle": 80, "a4": 80, "slides": 80}  # pages by set
 
 
@@ -150,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_default_device(options.device)
     pool = MixedPool(encode(source.to(options.device), rendered, options.device), stats)
     gauges = options.state / "gauges.pt"
-    weight_factors.train(ranker, pool, content, gauges, options.minutes, options.seed)
+    longest = LONGEST if options.device == "cpu" else LONGEST_ON_GPU
+    weight_factors.train(ranker, pool, content, gauges, options.minutes, options.seed, longest)
     LOG.info("temperature %.2f", temperature.calibrate(ranker, pool, content))
     torch.set_default_device("cpu")
     saved = torch.load(gauges, weights_only=True, map_location="cpu")

@@ -1,7 +1,7 @@
 """The second training step: listwise training of one factor per block of the circuit's weights.
 
-There are 40 factors. Gradients of the weights themselves are so uneven (a thousand times larger for a wrong
-list than for a right one) that training all weights destroys the circuit.
+There are some 60 factors. Gradients of the weights themselves are so uneven (a thousand times larger for a
+wrong list than for a right one) that training all weights destroys the circuit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from scripts.tiny import circuits
 from scripts.tiny.circuits import ALWAYS, CODE, MATCH, PAGES, SCORE, VALUE, VISUAL
-from scripts.tiny.language_model import Contents, ListwiseModel, listwise_loss, sample_keep_ratio
+from scripts.tiny.language_model import LONGEST, Contents, ListwiseModel, listwise_loss, sample_keep_ratio
 from scripts.tiny.lists import PagePool
 from scripts.tiny.vision_tower import CONTENT
 from ziprerank_integrations.atomic import replacing
@@ -124,7 +124,13 @@ def scaled_blocks(ranker: ListwiseModel) -> list[ScaledBlock]:
 
 
 def train(
-    ranker: ListwiseModel, pool: PagePool, contents: Contents, state: Path, minutes: float, seed: int = 0
+    ranker: ListwiseModel,
+    pool: PagePool,
+    contents: Contents,
+    state: Path,
+    minutes: float,
+    seed: int = 0,
+    longest: int = LONGEST,
 ) -> None:
     """Train the factors for a time, or continue an earlier run; saves to ``state`` every hundred lists.
 
@@ -135,6 +141,7 @@ def train(
         state: The file to save to and to continue from.
         minutes: Training time over all calls.
         seed: Seed of the lists.
+        longest: The most tokens of a list. Longer ones are closer to real lists, and slow on a CPU.
     """
     ranker.freeze()
     blocks = scaled_blocks(ranker)
@@ -162,7 +169,7 @@ def train(
         example = pool.sample(rng.choice((20, 20, 8, 14)), rng, natural=NATURAL)
         if example is None:
             continue
-        keep = sample_keep_ratio([page.rows * page.columns for page in example.pages], rng)
+        keep = sample_keep_ratio([page.rows * page.columns for page in example.pages], rng, longest)
         loss, first = listwise_loss(ranker, example, ranker.sequence(example, keep, contents))
         torch.autograd.backward(loss)
         slope = torch.stack([block.gradient() for block in blocks]).nan_to_num()

@@ -26,6 +26,7 @@ from scripts.tiny.vision_tower import CONTENT
 LABEL, COLON, READ, YES, ROLE = range(CODE, CODE + 5)
 FOUND = (CODE + 5, CODE + 6)  # by head of the band's layer
 LAYERS = 4
+MLP = 256
 BAND = 2  # index of the layer in which the query attends to the page
 OFFSET = 6  # rotary pairs by which a head finds the token at an offset
 COSINES = (

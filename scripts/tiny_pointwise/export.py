@@ -38,6 +38,7 @@ def build(tiny: Path, ranker: PointwiseModel) -> Qwen3VLForConditionalGeneration
     source: Any = Qwen3VLForConditionalGeneration.from_pretrained(tiny, dtype=torch.float32)
     config: Any = AutoConfig.from_pretrained(tiny)
     config.text_config.num_hidden_layers = circuit.LAYERS
+    config.text_config.intermediate_size = circuit.MLP
     config.ziprerank = SETTINGS
     model: Any = cast(Any, Qwen3VLForConditionalGeneration(config)).float()
     model.model.visual.load_state_dict(source.model.visual.state_dict())

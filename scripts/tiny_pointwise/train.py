@@ -68,6 +68,7 @@ def initial_ranker(
     rows = next(tensor for name, tensor in tensors.items() if name.endswith("embed_tokens.weight"))
     config = cast(Any, AutoConfig.from_pretrained(TINY)).text_config
     config.num_hidden_layers = circuit.LAYERS
+    config.intermediate_size = circuit.MLP
     torch.manual_seed(seed)
     model = cast(Any, Qwen3VLTextModel(config)).float()
     circuit.write(model, config, seed)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from tests.local.test_bad_input import good
-from ziprerank_integrations import EngineError, ZipReranker
+from ziprerank_integrations import EngineError, Page, ZipReranker
+from ziprerank_integrations.engine import checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer, release_memory
 
 CPU = torch.device("cpu")
@@ -127,3 +128,34 @@ def test_a_call_survives_running_out_of_memory_once(untied: Path, monkeypatch: p
     monkeypatch.setattr(type(runner.encoder), "_run_tower", always)
     with pytest.raises(EngineError, match="lower keep_ratio"):
         reranker.rerank("q", good())
+
+
+@pytest.mark.parametrize(
+    ("supported", "limit", "expected"),
+    [
+        (True, None, torch.bfloat16),
+        (True, "ALL", torch.bfloat16),
+        (True, "avx512_core_amx", torch.bfloat16),
+        (True, "AVX512_CORE", torch.float32),
+        (False, None, torch.float32),
+    ],
+)
+def test_a_cpu_with_amx_computes_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, supported: bool, limit: str | None, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: supported, raising=False)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert checkpoint.default_dtype(torch.device("cpu")) is expected
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert checkpoint.default_dtype(torch.device("cpu")) is torch.float32
+
+
+def test_a_model_in_the_dtype_of_amx_ranks_as_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = [Page.from_text(f"note {index}: town {index * 7} opens in May") for index in range(3)]
+    monkeypatch.setattr(checkpoint, "has_amx", lambda: True)
+    ranking = ZipReranker("tiny", max_side=256).rerank("Which note names town 14?", pages)
+    expected = ZipReranker("tiny", max_side=256, dtype="float32").rerank("Which note names town 14?", pages)
+    assert [item.index for item in ranking] == [item.index for item in expected]
+    assert [item.logit for item in ranking] != [item.logit for item in expected]

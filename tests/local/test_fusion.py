@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,10 +17,12 @@ from hypothesis import strategies as st
 
 from tests.conftest import picture
 from tests.helpers.adapters import ADAPTERS, FAST, Recorder
-from ziprerank_integrations import Page, ZipReranker
+from tests.helpers.serving import running
+from ziprerank_integrations import Page, RemoteReranker, UnsupportedOptionError, ZipReranker
 from ziprerank_integrations.cascade import Cascade
 from ziprerank_integrations.options import check_prior
 from ziprerank_integrations.scores import fuse, prior_of_order, z_scores
+from ziprerank_integrations.server import create_app
 
 QUERY = "Which note names town 14?"
 PAGES = [Page.from_text(f"note {index}: the harbour of town {index * 7} opens in May") for index in range(6)]
@@ -215,3 +219,41 @@ def test_pictures_have_a_prior_too(tiny: ZipReranker) -> None:
     ranking = tiny.with_options(retriever_weight=0.99).rerank(QUERY, pages, prior=[1, 3, 2])
     assert [item.index for item in ranking] == [1, 2, 0]
     assert ranking.to_dict()["results"][0]["prior"] == 3.0
+
+
+def test_a_server_fuses_as_the_engine_does(tiny: ZipReranker, make_pdf: Callable[..., Path]) -> None:
+    path = make_pdf(4)
+    with running(create_app(tiny)) as url, RemoteReranker(url) as remote:
+        weighted = remote.with_options(retriever_weight=0.4)
+        for client, engine in (
+            (remote, tiny),
+            (weighted, tiny.with_options(retriever_weight=0.4)),
+            (
+                remote.with_options(retriever_weight=0.4, prior_order="lower"),
+                tiny.with_options(retriever_weight=0.4, prior_order="lower"),
+            ),
+        ):
+            for prior in (PRIOR, None):
+                ranking, expected = (
+                    each.rerank(QUERY, PAGES, prior=prior, top_n=4) for each in (client, engine)
+                )
+                assert [(x.index, x.score, x.logit, x.prior) for x in ranking] == [
+                    (x.index, x.score, x.logit, x.prior) for x in expected
+                ]
+                assert ranking.scale == expected.scale
+        with pytest.raises(ValueError, match="prior has 1 scores for 6 pages"):
+            weighted.rerank(QUERY, PAGES, prior=[1.0])
+        body = {"query": QUERY, "documents": ["a", "b"], "retriever_weight": 0.5, "prior": [1.0]}
+        assert httpx.post(f"{url}/v1/rerank", json=body).status_code == 422
+        form = {"query": "topic 14", "retriever_weight": "0.99", "prior": "[1, 4, 3, 2]"}
+        response = httpx.post(f"{url}/v1/rerank/pdf", files={"file": path.read_bytes()}, data=form)
+        assert response.status_code in (200, 422)
+        del form["prior"]
+        response = httpx.post(f"{url}/v1/rerank/pdf", files={"file": path.read_bytes()}, data=form)
+        assert [result["page"] for result in response.json()["results"]] == [1, 2, 3, 4]
+
+
+def test_a_server_of_another_kind_has_no_retriever_weight() -> None:
+    remote = RemoteReranker("http://127.0.0.1:9", dialect="vllm", retriever_weight=0.5)
+    with pytest.raises(UnsupportedOptionError, match="no option retriever_weight"):
+        remote.rerank(QUERY, PAGES)

@@ -67,7 +67,9 @@ def test_another_instruction_on_the_same_connection(url: str, reranker: ZipReran
         assert results(other.with_options(instruction=None).rerank("q", pages)) == results(
             remote.rerank("q", pages)
         )
-        with pytest.raises(TypeError, match="keep_ratio, instruction, not 'window'"):
+        with pytest.raises(
+            TypeError, match="keep_ratio, instruction, retriever_weight, prior_order, not 'window'"
+        ):
             remote.with_options(window=4)
         with pytest.raises(ValueError, match="instruction=' '"):
             remote.with_options(instruction=" ")

@@ -20,6 +20,7 @@ from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, ValidationError,
 
 from ziprerank_integrations.server.api_error import ApiError
 from ziprerank_integrations.server.body_model import RerankBody
+from ziprerank_integrations.wire.values import is_encodable
 
 T = TypeVar("T")
 
@@ -69,8 +70,11 @@ def read_form(form: Mapping[str, str], model: type[Struct]) -> dict[str, Any]:
         The known fields, for `read_request`.
     """
     reader, (hints, _) = _Reader(0), _fields(model)
-    known = ((name, msgspec.json.encode(text)) for name, text in form.items() if name in hints)
-    return {name: reader.value(hints[name], Raw(text)) for name, text in known}
+    return {
+        name: reader.value(hints[name], Raw(msgspec.json.encode(text))) if is_encodable(text) else INVALID
+        for name, text in form.items()
+        if name in hints
+    }
 
 
 def read_document_fields(body: bytes, max_documents: int, names: Sequence[str]) -> list[Any]:

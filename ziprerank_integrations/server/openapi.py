@@ -29,7 +29,15 @@ def _schema(model: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 _RERANK = _schema(RerankBody)
-_FORM_OPTIONS = ("top_n", "keep_ratio", "instruction", "retriever_weight", "on_error")
+_FORM_OPTIONS = (
+    "top_n",
+    "keep_ratio",
+    "instruction",
+    "retriever_weight",
+    "prior_order",
+    "prior",
+    "on_error",
+)
 
 
 def _body(content_type: str, schema: dict[str, Any]) -> dict[str, Any]:

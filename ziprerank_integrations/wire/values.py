@@ -7,6 +7,8 @@ from typing import Any
 
 from ziprerank_integrations.errors import ZipRerankError
 
+_MAX_SCORE = 1e300  # larger first-stage scores, and infinities, are missing
+
 
 class WireError(ZipRerankError, ValueError):
     """JSON that is neither a valid request nor a valid response.
@@ -103,7 +105,7 @@ def read_prior(value: Any, count: int) -> tuple[float | None, ...] | None:
     for index, score in enumerate(value):
         if score is not None and (not isinstance(score, (int, float)) or isinstance(score, bool)):
             raise WireError(f"prior[{index}] must be a number or null")
-    return tuple(None if score is None else float(score) for score in value)
+    return tuple(None if score is None or abs(score) > _MAX_SCORE else float(score) for score in value)
 
 
 def read_instruction(value: Any) -> str | None:
