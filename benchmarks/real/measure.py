@@ -22,6 +22,7 @@ from benchmarks.real.dataset import FOLDER, QUESTIONS, Dataset, load
 from benchmarks.real.fetch import fetch
 from benchmarks.real.settings import CANDIDATES, SETTINGS
 from ziprerank_integrations import ZipReranker
+from ziprerank_integrations.evaluation import fit
 from ziprerank_integrations.evaluation.run import Evaluation
 from ziprerank_integrations.evaluation.table import averages
 
@@ -76,6 +77,11 @@ def render(results: dict[str, Any]) -> str:
         for name, means in rows:
             cells = " | ".join(f"{100 * means['micro'][column]:.1f}" for column in COLUMNS)
             lines.append(f"| {setting} | {name} | {cells} |")
+    for setting, ways in results["settings"].items():
+        for way, result in ways.items():
+            if result["lines"][0]["logits"] is not None:
+                fitted = fit.markdown(fit.fit(result["lines"]))
+                lines += ["", f"The retriever's weight on {setting}, {way}:", "", fitted.rstrip()]
     return "\n".join(lines) + "\n"
 
 

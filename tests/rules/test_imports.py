@@ -40,7 +40,7 @@ RULES = {
     "langchain": "documents options errors types",
     "haystack": "documents options errors types",
     "training": "engine pages types errors checks options datafiles atomic remote.backoff",
-    "evaluation": "pages types errors datafiles atomic",
+    "evaluation": "pages types errors scores datafiles atomic",
 }
 UPWARDS = {("types", "pictures.contact_sheet")}  # Ranking.save
 MODULES = modules()

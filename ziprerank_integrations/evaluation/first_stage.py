@@ -13,10 +13,15 @@ from ziprerank_integrations.evaluation.questions import DatasetError, Question
 
 
 def read_run(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """Return the page ids of a run file by question id, highest score first; see `read_scores`."""
+    return {question: list(scores) for question, scores in read_scores(path).items()}
+
+
+def read_scores(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     """Read a TREC run file with lines ``question Q0 page rank score name``, separated by tabs or spaces.
 
     Returns:
-        Page ids by question id, highest score first.
+        The pages' scores by question id and page id, highest score first.
 
     Raises:
         DatasetError: If a line has another form.
@@ -32,7 +37,7 @@ def read_run(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     except ValueError as error:
         raise DatasetError(str(error)) from error
     return {
-        question: [page for _, page in sorted(pairs, key=lambda pair: -pair[0])]
+        question: {page: score for score, page in sorted(pairs, key=lambda pair: -pair[0])}
         for question, pairs in scored.items()
     }
 
@@ -62,6 +67,10 @@ class Bm25:
 
     def rank(self, question: Question) -> list[str]:
         """Rank all pages of the question's document; ties keep the document's order."""
+        return list(self.scores(question))
+
+    def scores(self, question: Question) -> dict[str, float]:
+        """Return the scores of all pages of the question's document, best first; ties keep its order."""
         if self._index is None or self._pages != question.pages:
             texts = question.texts()
             self._pages = question.pages
@@ -72,7 +81,7 @@ class Bm25:
         (query,) = self._tokens([question.text])
         scores = self._index.get_scores(query)  # type: ignore[attr-defined]
         order = sorted(range(len(self._pages)), key=lambda index: -float(scores[index]))
-        return [self._pages[index] for index in order]
+        return {self._pages[index]: float(scores[index]) for index in order}
 
     def _tokens(self, texts: list[str]) -> list[list[str]]:
         tokenized: list[list[str]] = self._bm25s.tokenize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ziprerank_integrations.errors import ZipRerankError
 from ziprerank_integrations.evaluation.first_stage import Bm25, run_lines
 from ziprerank_integrations.evaluation.metrics import measure
 from ziprerank_integrations.evaluation.questions import DatasetError, Question
-from ziprerank_integrations.types import Reranker
+from ziprerank_integrations.types import Ranking, Reranker, extended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,8 @@ class Evaluation:
         output: A folder. ``results.jsonl`` gets one line per question, ``run.trec`` its ranking; questions
             that it already contains are skipped.
         settings: What the results depend on. A folder with results of other settings raises an error.
-        first_stage: Page ids by question id, best first; None is BM25 over the pages' text.
+        first_stage: Page ids by question id, best first, or their scores by page id, in that order; None is
+            BM25 over the pages' text.
         top_k: How many pages of the first stage are reranked; the others follow in their order.
     """
 
@@ -35,7 +37,7 @@ class Evaluation:
     name: str
     output: Path
     settings: Mapping[str, Any]
-    first_stage: Mapping[str, list[str]] | None = None
+    first_stage: Mapping[str, Sequence[str] | Mapping[str, float]] | None = None
     top_k: int = 20
 
     def run(
@@ -73,15 +75,21 @@ class Evaluation:
 
     def _rank(self, question: Question, bm25: Bm25 | None) -> tuple[dict[str, Any], dict[str, float]]:
         if bm25 is not None:
-            first = bm25.rank(question)
+            scores = bm25.scores(question)
+            first = list(scores)
         else:
             assert self.first_stage is not None
             known = set(question.pages)
-            first = [page for page in self.first_stage.get(question.id, []) if page in known]
+            ranked_first = self.first_stage.get(question.id, [])
+            first = [page for page in ranked_first if page in known]
+            scores = dict(ranked_first) if isinstance(ranked_first, Mapping) else {}
             if not first:
                 raise DatasetError(f"the first stage has no pages for question {question.id!r}")
         candidates = first[: self.top_k]
-        ranking = self.reranker.rerank(question.text, [question.page(page) for page in candidates])
+        prior = [scores.get(page) for page in candidates] if scores else None
+        ranking = extended(self.reranker).rerank(
+            question.text, [question.page(page) for page in candidates], prior=prior
+        )
         ranked = {candidates[item.index]: item.score for item in ranking}
         # The pages that were not reranked follow, in the first stage's order.
         lowest = min(ranked.values())
@@ -95,6 +103,8 @@ class Evaluation:
             "relevant": sorted(question.relevant),
             "first_stage": candidates,
             "ranked": [candidates[item.index] for item in ranking],
+            "prior": prior,
+            "logits": _on_one_scale(ranking, self.reranker),
             "before": measure(first, question.relevant),
             "after": measure(list(ranked), question.relevant),
             "ms": {} if usage is None else dict(usage.ms),
@@ -129,6 +139,22 @@ class Evaluation:
                 with atomic.replacing(run) as temporary:
                     temporary.write_bytes(kept)
         return done
+
+
+def _on_one_scale(ranking: Ranking, reranker: Reranker) -> list[float | None] | None:
+    """Return the logits of the candidates in their order, those of several windows on one scale.
+
+    None stands for an unreadable page, or for all if the order depends on the first stage too.
+    """
+    weight = getattr(getattr(reranker, "options", None), "retriever_weight", 0.0)
+    windows = 1 if ranking.usage is None else ranking.usage.windows
+    logits: list[float | None] = [None] * len(ranking)
+    for item in ranking:
+        if item.error is None:
+            # Scores are a softmax of the aligned logits, but for a constant.
+            alone = ranking.scale == "absolute" or windows == 1
+            logits[item.index] = item.logit if alone else math.log(item.score)
+    return None if weight else logits
 
 
 def _sampled(questions: Iterable[Question], sample: int, seed: int) -> list[Question]:

@@ -1,4 +1,4 @@
-"""Curves over the layers of a model: one panel above another, with one axis of layers."""
+"""Curves over the layers of a model, or over another axis: one panel above another, with one axis."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def line_chart(
     *,
     band: tuple[int, int] | None = None,
     mark: int | None = None,
+    axis: str = "layer, counted from 1",
+    labels: Sequence[str] | None = None,
 ) -> Image.Image:
     """Return curves over layers, one panel above another.
 
@@ -50,6 +52,8 @@ def line_chart(
         panels: The curves, all over the same layers.
         band: The first and the last layer of a shaded range.
         mark: A layer with a vertical line.
+        axis: What is below the axis.
+        labels: The labels of the points, where they are not layers.
 
     Returns:
         An RGB image, 1,400 pixels wide.
@@ -72,10 +76,8 @@ def line_chart(
         y += round(size * 1.35)
     for number, panel in enumerate(panels):
         upper = top + number * (_PANEL + _GAP) + _GAP
-        _panel(draw, panel, upper, band, mark)
-    _centred(
-        draw, "layer, counted from 1", (_LEFT + _WIDTH - _RIGHT) / 2, upper + _PANEL + 3 * _TEXT, _TEXT, INK
-    )
+        _panel(draw, panel, upper, band, mark, labels)
+    _centred(draw, axis, (_LEFT + _WIDTH - _RIGHT) / 2, upper + _PANEL + 3 * _TEXT, _TEXT, INK)
     return image
 
 
@@ -92,7 +94,12 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def _panel(
-    draw: ImageDraw.ImageDraw, panel: Panel, top: float, band: tuple[int, int] | None, mark: int | None
+    draw: ImageDraw.ImageDraw,
+    panel: Panel,
+    top: float,
+    band: tuple[int, int] | None,
+    mark: int | None,
+    labels: Sequence[str] | None,
 ) -> None:
     layers, bottom, right = len(panel.values), top + _PANEL, _WIDTH - _RIGHT
     known = [*panel.values] if panel.reference is None else [*panel.values, panel.reference]
@@ -116,9 +123,10 @@ def _panel(
     draw.line((_LEFT, top, _LEFT, bottom, right, bottom), fill=GREY, width=2)
     every = next(every for every in (1, 2, 4, 5, 10, 20, layers) if layers <= 18 * every)
     for layer in range(1, layers + 1):
-        if layer % every == 0 or layer == 1:
+        if (layer - (labels is not None)) % every == 0 or layer == 1:
             draw.line((x(layer), bottom, x(layer), bottom + 8), fill=GREY, width=2)
-            _centred(draw, str(layer), x(layer), bottom + 10 + _TICK, _TICK, GREY)
+            label = str(layer) if labels is None else labels[layer - 1]
+            _centred(draw, label, x(layer), bottom + 10 + _TICK, _TICK, GREY)
     if panel.reference is not None:
         for start in range(_LEFT, right, 16):
             draw.line(
