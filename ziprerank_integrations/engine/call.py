@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
@@ -145,9 +145,14 @@ class Call:
     def _fused(
         self, order: list[int], logits: Mapping[int, float], prior: Prior
     ) -> tuple[list[int], list[float]]:
-        """Return the order and the scores of the readable pages, from both stages; ties keep ``order``."""
+        """Return the order and the scores of the readable pages, from both stages; ties keep ``order``.
+
+        Aligned logits of several windows may rise along the order; as in scores, they are lowered there, so
+        that a small weight changes little.
+        """
+        lowered = list(accumulate((logits[index] for index in order), min))
         values = fuse(
-            [logits[index] for index in order],
+            lowered,
             [prior[index] for index in order],
             self._options.retriever_weight,
             self._options.prior_order == "lower",

@@ -1,7 +1,7 @@
-"""The retriever weight that an evaluation's questions support, and whether they support any. Standard library.
+"""The retriever weight that an evaluation's questions support, if they support any. Standard library only.
 
-At each weight of a grid the candidates are ordered by both stages, as in a call with ``retriever_weight``. The
-weight is chosen by cross-validation: each question is ranked with the weight that was best on the others.
+At each weight of a grid the candidates are ordered by both stages, as in a call with ``retriever_weight``.
+The weight is chosen by cross-validation: each question is ranked with the one that was best on others.
 """
 
 from __future__ import annotations
@@ -55,15 +55,14 @@ class Fit:
     @property
     def sentence(self) -> str:
         """What to do, in one sentence; no more than interval and test support."""
-        counts = (
-            f"better on {self.better}, worse on {self.worse} of {self.questions} questions (p = {self.p:.2g})"
-        )
+        counts = f"better on {self.better}, worse on {self.worse} of {self.questions} questions"
+        counts += f" (p = {self.p:.2g})"
         low, high = self.intervals[_CHOSEN_BY]
         if self.p < _SIGNIFICANT and low > 0:
             return f"Use retriever_weight={self.weight:g}: {counts}."
         if self.p < _SIGNIFICANT and high < 0:
             return f"This reranker does not help here; leave it out: {counts}."
-        return f"These questions do not show that this reranker helps; leave it out, or ask more of them: {counts}."
+        return f"These questions do not show that this reranker helps here; leave it out: {counts}."
 
 
 def fit(lines: Sequence[Mapping[str, Any]], seed: int = 0) -> Fit:
@@ -113,10 +112,8 @@ def ordered(line: Mapping[str, Any], weight: float) -> list[str]:
         DatasetError: If the line has no logits.
     """
     candidates, logits, prior = line["first_stage"], line.get("logits"), line.get("prior")
-    if logits is None or all(logit is None for logit in logits):
-        raise DatasetError(
-            f"question {line['id']!r} has no logits; evaluate it again, with a model that has them"
-        )
+    if logits is None:
+        raise DatasetError(f"question {line['id']!r} has no logits; evaluate it again, without a weight")
     readable = [index for index, logit in enumerate(logits) if logit is not None]
     places = prior_of_order(len(candidates)) if prior is None else prior
     fused = fuse([logits[index] for index in readable], [places[index] for index in readable], weight)

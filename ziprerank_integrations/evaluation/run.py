@@ -144,7 +144,7 @@ class Evaluation:
 def _on_one_scale(ranking: Ranking, reranker: Reranker) -> list[float | None] | None:
     """Return the logits of the candidates in their order, those of several windows on one scale.
 
-    None stands for an unreadable page, or for all if the order depends on the first stage too.
+    None stands for an unreadable page; for all, if there are none or the order depends on the first stage.
     """
     weight = getattr(getattr(reranker, "options", None), "retriever_weight", 0.0)
     windows = 1 if ranking.usage is None else ranking.usage.windows
@@ -154,6 +154,8 @@ def _on_one_scale(ranking: Ranking, reranker: Reranker) -> list[float | None] | 
             # Scores are a softmax of the aligned logits, but for a constant.
             alone = ranking.scale == "absolute" or windows == 1
             logits[item.index] = item.logit if alone else math.log(item.score)
+            if logits[item.index] is None:
+                return None
     return None if weight else logits
 
 
