@@ -5,9 +5,9 @@ from __future__ import annotations
 CARD = """\
 # tiny
 
-A stock Qwen3-VL of 9.8 million parameters (19 MB, bfloat16) that ranks up to 20 page images for a question in
-one forward pass, made for demos and tests on a laptop. It matches **words, not meaning**. Do not put it behind
-a text retriever without `retriever_weight`: on pages with a text layer BM25 is better.
+A stock Qwen3-VL of 9.8 million parameters (19 MB, bfloat16) that ranks up to 20 page images for a question
+in one forward pass, made for demos and tests on a laptop. It matches **words, not meaning**. Do not put it
+behind a text retriever without `retriever_weight`: on pages with a text layer BM25 is better.
 
 ## Data
 

@@ -145,11 +145,8 @@ class Call:
     def _fused(
         self, order: list[int], logits: Mapping[int, float], prior: Prior
     ) -> tuple[list[int], list[float]]:
-        """Return the order and the scores of the readable pages, from both stages; ties keep ``order``.
-
-        Aligned logits of several windows may rise along the order; as in scores, they are lowered there, so
-        that a small weight changes little.
-        """
+        """Return the order and the scores of the readable pages, from both stages; ties keep ``order``."""
+        # Where logits of several windows rise along the order they are lowered, as in scores.
         lowered = list(accumulate((logits[index] for index in order), min))
         values = fuse(
             lowered,
