@@ -49,7 +49,7 @@ def trial(n: int, noise: float, strategy: str, rng: random.Random) -> tuple[int,
 
 
 def measure(trials: int, seed: int) -> list[dict[str, Any]]:
-    """Return the means of ``trials`` lists by length, noise and strategy; both strategies get the same lists."""
+    """Return the means of ``trials`` lists by length, noise and strategy; the lists are the same."""
     rows = []
     for n in LENGTHS:
         for noise in NOISE:
@@ -99,9 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     chart = line_chart(
         "nDCG@5 of 100 pages, by the noise of the reranker",
-        [
-            f"{args.trials} lists; the retriever's noise is {RETRIEVER_NOISE:g}, pages' worths have deviation 1"
-        ],
+        [f"{args.trials} lists; the retriever's noise is {RETRIEVER_NOISE:g}, the deviation of worths 1"],
         [Panel(strategy, values) for strategy, values in hundred.items()],
         axis="noise of the reranker",
         labels=[f"{noise:g}" for noise in NOISE],
