@@ -24,9 +24,10 @@ formats: Any = nbformat
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SECONDS = 120
-# One core and no GPU, so that they run on any machine with the same results.
+# One core, float32 and no GPU, so that they run on any machine with the same results.
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
+    "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",

@@ -39,6 +39,11 @@ VALUES: dict[str, Any] = {
     "max_side": [256, 1024],
     "device": [ComponentDevice.from_str("cpu"), ComponentDevice.from_str("cuda:1")],
     "instruction": ["Find the page that answers the query."],
+    "retriever_weight": [0.25, 0.5],
+    "prior_order": ["lower"],
+    "calibrate": [True],
+    "permutations": [2, 20],
+    "strategy": ["topdown"],
     "scorer": ["listwise", {"scorer": "pointwise", "order": "vision-first", "exit": 2}],
     "first_model": ["tiny", ROOT / "ziprerank_integrations" / "checkpoints" / "tiny"],
     "first_scorer": ["listwise", {"scorer": "pointwise", "order": "vision-first", "exit": 2}],
@@ -61,6 +66,7 @@ VALUES: dict[str, Any] = {
 }
 WITH_URL = ("url", "api_key", "top_k", "score_threshold", "on_error", "file_path_meta_field", "root_path")
 WITH_URL += ("allow_urls", "text_fallback", "page_base", "keep_ratio", "instruction")
+WITH_URL += ("retriever_weight", "prior_order")
 
 
 def test_the_property_test_covers_every_parameter() -> None:
@@ -87,6 +93,7 @@ def compatible(parameters: dict[str, Any]) -> dict[str, Any]:
     unsupported: tuple[str, ...] = ()
     if page_first in (parameters.get("scorer"), parameters.get("first_scorer")):
         unsupported = ("keep_ratio", "interaction", "window", "stride")
+        unsupported += ("calibrate", "permutations", "strategy")
     return {name: value for name, value in parameters.items() if name not in unsupported}
 
 
