@@ -155,9 +155,9 @@ class EngineDeployment:
         pages: Sequence[Page],
         top_n: int | None,
         options: Mapping[str, Any],
-        prior: Prior | None = None,
         *,
         names: Sequence[str],
+        prior: Prior | None = None,
     ) -> dict[str, Any]:
         """Rank pages; the response is JSON, so that the pages are not sent back.
 
@@ -166,8 +166,8 @@ class EngineDeployment:
             pages: The candidates.
             top_n: How many results to return; None returns all.
             options: The options of a call that differ from the replica's own.
-            prior: The first stage's scores; None if only the order is known.
             names: The fingerprints of the pages, for the router.
+            prior: The first stage's scores; None if only the order is known.
         """
         try:
             reranker = extended(self._reranker.with_options(**options))

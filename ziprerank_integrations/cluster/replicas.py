@@ -70,7 +70,8 @@ class EngineReplicas:
         """
         names = [page.fingerprint() for page in pages]
         scores = check_prior(prior, len(pages))
-        response = self._handle.rerank.remote(query, list(pages), top_n, self._options, scores, names=names)
+        own = {} if scores is None else {"prior": scores}
+        response = self._handle.rerank.remote(query, list(pages), top_n, self._options, names=names, **own)
         return read_response(_outcome(response), query, pages, top_n, own=True)
 
 

@@ -134,7 +134,7 @@ def _best(at: Mapping[float, Sequence[Mapping[str, float]]], numbers: Sequence[i
     means = {weight: fmean(values[number][_CHOSEN_BY] for number in numbers) for weight, values in at.items()}
     top = max(means.values())
     equal = [weight for weight, mean in means.items() if mean > top - 1e-9]
-    return equal[len(equal) // 2]
+    return 0.0 if len(equal) == len(means) else equal[len(equal) // 2]  # 0 if the weight changes nothing
 
 
 def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
