@@ -125,8 +125,8 @@ def ordered(line: Mapping[str, Any], weight: float) -> list[str]:
 def sign_test(better: int, worse: int) -> float:
     """Return the two-sided p-value of the sign test: the chance of a split at least this uneven."""
     count = better + worse
-    tail = sum(math.comb(count, k) for k in range(min(better, worse) + 1)) / 2**count
-    return min(1.0, 2 * tail)
+    tail = sum(math.comb(count, k) for k in range(min(better, worse) + 1))
+    return min(1.0, float(2 * tail / 2**count))
 
 
 def _best(at: Mapping[float, Sequence[Mapping[str, float]]], numbers: Sequence[int] | range) -> float:
