@@ -23,10 +23,9 @@ from benchmarks.real.fetch import fetch
 from benchmarks.real.settings import CANDIDATES, SETTINGS
 from ziprerank_integrations import ZipReranker
 from ziprerank_integrations.evaluation import fit
+from ziprerank_integrations.evaluation.metrics import METRICS
 from ziprerank_integrations.evaluation.run import Evaluation
 from ziprerank_integrations.evaluation.table import averages
-
-COLUMNS = ("R@1", "R@3", "R@5", "nDCG@5", "MRR")
 
 
 def digest(model: str, questions: Path) -> str:
@@ -69,13 +68,13 @@ def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def render(results: dict[str, Any]) -> str:
     """Return the machine and the tables, in percent."""
     lines = [*table.environment(results), "", f"{results['questions']} questions, in percent:", ""]
-    lines += ["| pages | ranking | " + " | ".join(COLUMNS) + " |", "|---|---|" + "--:|" * len(COLUMNS)]
+    lines += ["| pages | ranking | " + " | ".join(METRICS) + " |", "|---|---|" + "--:|" * len(METRICS)]
     for setting, ways in results["settings"].items():
         first = "file order" if setting == "scans" else "BM25"
         rows = [(first, next(iter(ways.values()))["before"])]
         rows += [(f"{results['model']}, {way}", result["after"]) for way, result in ways.items()]
         for name, means in rows:
-            cells = " | ".join(f"{100 * means['micro'][column]:.1f}" for column in COLUMNS)
+            cells = " | ".join(f"{100 * means['micro'][column]:.1f}" for column in METRICS)
             lines.append(f"| {setting} | {name} | {cells} |")
     for setting, ways in results["settings"].items():
         for way, result in ways.items():

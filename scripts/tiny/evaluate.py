@@ -22,7 +22,6 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
 from scripts.tiny import circuits, corpus, forward, page_features
-from scripts.tiny.document_pages import lay_out_pages
 from scripts.tiny.lists import PageList, PagePool, PageText
 from scripts.tiny.prompt import encode
 from scripts.tiny.table_rows import ROWS, Row, page_sets
@@ -48,14 +47,7 @@ def render(name: str, documents: list[str], stats: WordStatistics) -> list[tuple
     """Return the pages of a set with their pixels as PNG."""
     page_set, count = page_sets()[name]
     rng = random.Random(SEED + sum(map(ord, name)))
-    pages = []
-    for page, runs in lay_out_pages(
-        documents, stats, count, page_set.faces, page_set.sizes, page_set.glyphs, rng
-    ):
-        file = io.BytesIO()
-        Image.fromarray(page_features.render_page(page, runs, page_set, rng)).save(file, "PNG", optimize=True)
-        pages.append((page, file.getvalue()))
-    return pages
+    return page_features.render_pngs(documents, stats, page_set, count, rng)
 
 
 class RenderedPages:

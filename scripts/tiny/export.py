@@ -86,6 +86,34 @@ def build(
     return cast(Qwen3VLForConditionalGeneration, model.to(torch.bfloat16))
 
 
+@torch.no_grad()
+def with_language_model(
+    source: Qwen3VLForConditionalGeneration, config: Any, language: Qwen3VLTextModel, rows: Tensor
+) -> Qwen3VLForConditionalGeneration:
+    """Assemble a model of the tower of one and another language model.
+
+    Args:
+        source: The model with the tower.
+        config: The configuration of the result.
+        language: The trained language model.
+        rows: Its input and output embeddings.
+
+    Returns:
+        A bfloat16 model.
+    """
+    model: Any = cast(Any, Qwen3VLForConditionalGeneration(config)).float()
+    model.model.visual.load_state_dict(source.model.visual.state_dict())
+    weights = {
+        name: value.cpu()
+        for name, value in language.state_dict().items()
+        if not name.startswith("embed_tokens")
+    }
+    model.model.language_model.load_state_dict(weights, strict=False)
+    model.model.language_model.embed_tokens.weight.copy_(rows.cpu())
+    model.tie_weights()
+    return cast(Qwen3VLForConditionalGeneration, model.to(torch.bfloat16))
+
+
 def write(
     model: Qwen3VLForConditionalGeneration, tokenizer: Tokenizer, model_card: str, folder: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from scripts.tiny import render
@@ -107,6 +109,28 @@ def encode_pages(
         page.levels = hidden if levels else None
         done.append(page)
     return done
+
+
+def render_pngs(
+    documents: Sequence[str], stats: WordStatistics, page_set: PageSet, count: int, rng: random.Random
+) -> list[tuple[PageText, bytes]]:
+    """Lay out and render the pages of one set, without features, with their pixels as PNG.
+
+    Args:
+        documents: Text.
+        stats: Tokens and weights.
+        page_set: Settings of the pages.
+        count: Number of pages.
+        rng: Random numbers of the pages.
+    """
+    pages = []
+    for page, runs in lay_out_pages(
+        documents, stats, count, page_set.faces, page_set.sizes, page_set.glyphs, rng
+    ):
+        file = io.BytesIO()
+        Image.fromarray(render_page(page, runs, page_set, rng)).save(file, "PNG", optimize=True)
+        pages.append((page, file.getvalue()))
+    return pages
 
 
 @torch.no_grad()

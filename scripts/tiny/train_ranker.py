@@ -32,10 +32,9 @@ from scripts.tiny import (
     temperature,
     weight_factors,
 )
-from scripts.tiny.document_pages import lay_out_pages
 from scripts.tiny.language_model import LONGEST, ListwiseModel
 from scripts.tiny.lists import PageText
-from scripts.tiny.page_features import render_page
+from scripts.tiny.page_features import render_pngs
 from scripts.tiny.train import CHECKPOINT, MixedPool, content, page_sets
 from scripts.tiny.vision_tower import to_patches
 from scripts.tiny.word_statistics import WordStatistics
@@ -54,23 +53,11 @@ def render(state: Path, stats: WordStatistics, seed: int) -> dict[str, list[tupl
         sets, pool = page_sets(), {}
         for name, count in COUNTS.items():
             rng = random.Random(f"{seed} {name}")
-            part = sets[name]
-            pool[name] = [
-                (page, _png(render_page(page, runs, part, rng)))
-                for page, runs in lay_out_pages(
-                    documents, stats, count, part.faces, part.sizes, part.glyphs, rng
-                )
-            ]
+            pool[name] = render_pngs(documents, stats, sets[name], count, rng)
             LOG.info("%s: %d pages rendered", name, count)
         with replacing(path) as temporary:
             torch.save(pool, temporary)
     return cast(dict[str, list[tuple[PageText, bytes]]], torch.load(path, weights_only=False))
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", optimize=True)
-    return file.getvalue()
 
 
 @torch.no_grad()
@@ -108,23 +95,13 @@ def initial_ranker(folder: Path, stats: WordStatistics, device: str, seed: int) 
     )
 
 
-@torch.no_grad()
 def write(folder: Path, source: Any, ranker: ListwiseModel, card: str, out: Path) -> None:
     """Write the checkpoint: the tower of ``source``, and the language model of the ranker."""
     fast = Tokenizer.from_file(str(folder / "tokenizer.json"))
     config: Any = model_config.configuration(fast)
     config.ziprerank.pop("random_weights", None)
-    model: Any = cast(Any, Qwen3VLForConditionalGeneration(config)).float()
-    model.model.visual.load_state_dict(source.model.visual.state_dict())
-    language = {
-        name: value.cpu()
-        for name, value in ranker.model.state_dict().items()
-        if not name.startswith("embed_tokens")
-    }
-    model.model.language_model.load_state_dict(language, strict=False)
-    model.model.language_model.embed_tokens.weight.copy_(ranker.rows.cpu())
-    model.tie_weights()
-    export.write(model.to(torch.bfloat16), fast, card, out)
+    model = export.with_language_model(source, config, ranker.model, ranker.rows)
+    export.write(model, fast, card, out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

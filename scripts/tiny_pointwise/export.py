@@ -6,12 +6,12 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
-from scripts.tiny.export import FILES
+from scripts.tiny.export import FILES, with_language_model
 from scripts.tiny_pointwise import circuit
 from scripts.tiny_pointwise.model import PointwiseModel
 
@@ -24,7 +24,6 @@ SETTINGS = {
 }
 
 
-@torch.no_grad()
 def build(tiny: Path, ranker: PointwiseModel) -> Qwen3VLForConditionalGeneration:
     """Assemble the model.
 
@@ -40,17 +39,7 @@ def build(tiny: Path, ranker: PointwiseModel) -> Qwen3VLForConditionalGeneration
     config.text_config.num_hidden_layers = circuit.LAYERS
     config.text_config.intermediate_size = circuit.MLP
     config.ziprerank = SETTINGS
-    model: Any = cast(Any, Qwen3VLForConditionalGeneration(config)).float()
-    model.model.visual.load_state_dict(source.model.visual.state_dict())
-    language = {
-        name: value
-        for name, value in ranker.model.state_dict().items()
-        if not name.startswith("embed_tokens")
-    }
-    model.model.language_model.load_state_dict(language, strict=False)
-    model.model.language_model.embed_tokens.weight.copy_(ranker.rows)
-    model.tie_weights()
-    return cast(Qwen3VLForConditionalGeneration, model.to(torch.bfloat16))
+    return with_language_model(source, config, ranker.model, ranker.rows)
 
 
 def write(tiny: Path, ranker: PointwiseModel, model_card: str, folder: Path) -> None:

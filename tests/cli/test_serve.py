@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.helpers.serving import TIMEOUT, until
+from tests.helpers.serving import TIMEOUT, command, until
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from ziprerank_integrations.cli import main; sys.exit(main())"]
@@ -29,27 +27,9 @@ CURLS = re.findall(r"^curl (?:.*\\\n)*.*", GUIDE, re.MULTILINE)
 @contextmanager
 def serving(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
     """Start the command on a free port; yield the process, its address, and its lines on stderr."""
-    process = subprocess.Popen(
-        [*COMMAND, "--port", "0", *options],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert process.stderr is not None
-    stderr, lines = process.stderr, []
-    reader = threading.Thread(target=lambda: lines.extend(iter(stderr.readline, "")), daemon=True)
-    reader.start()
-    try:
-        urls: list[str] = []
-        until(lambda: urls.extend(re.findall(r"running on (http://\S+)", "".join(lines))) or urls)
-        yield process, urls[0], lines
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(TIMEOUT)
-        reader.join(TIMEOUT)
-        stderr.close()
+    arguments = [*COMMAND, "--port", "0", *options]
+    with command(arguments, r"running on (http://\S+)", **environment) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +16,7 @@ import pytest
 
 from tests.cli.command import REPORT, Captured, failure, run
 from tests.demo.helpers import Tab
-from tests.helpers.serving import TIMEOUT, until
+from tests.helpers.serving import TIMEOUT, command
 from ziprerank_integrations.cli.show import _free_port, _scorers
 from ziprerank_integrations.options import CALL_OPTIONS, CascadeOptions, EngineOptions
 
@@ -33,26 +31,9 @@ COMMAND = [
 @contextmanager
 def showing(*options: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start the command; yield the process and the page's address, which it prints."""
-    process = subprocess.Popen(
-        [*COMMAND, "--no-open", *map(str, options)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stderr is not None
-    stderr, lines = process.stderr, []
-    reader = threading.Thread(target=lambda: lines.extend(iter(stderr.readline, "")), daemon=True)
-    reader.start()
-    try:
-        urls: list[str] = []
-        until(lambda: urls.extend(re.findall(r"the page is at (http://\S+)/", "".join(lines))) or urls)
-        yield process, urls[0]
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(TIMEOUT)
-        reader.join(TIMEOUT)
-        stderr.close()
+    arguments = [*COMMAND, "--no-open", *map(str, options)]
+    with command(arguments, r"the page is at (http://\S+)/") as (process, url, _):
+        yield process, url
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -225,3 +227,37 @@ def serve_until_stdin() -> None:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
         sys.stdin.readline()
+
+
+@contextmanager
+def command(
+    arguments: Sequence[str], address: str, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+    """Start a command that serves; yield the process, its address, and its lines on stderr.
+
+    Args:
+        arguments: The command.
+        address: A pattern that finds the address in these lines, as its first group.
+        **environment: Variables besides those of this process.
+    """
+    process = subprocess.Popen(
+        arguments,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert process.stderr is not None
+    stderr, lines = process.stderr, []
+    reader = threading.Thread(target=lambda: lines.extend(iter(stderr.readline, "")), daemon=True)
+    reader.start()
+    try:
+        urls: list[str] = []
+        until(lambda: urls.extend(re.findall(address, "".join(lines))) or urls)
+        yield process, urls[0], lines
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(TIMEOUT)
+        reader.join(TIMEOUT)
+        stderr.close()

@@ -12,6 +12,7 @@ from ziprerank_integrations.engine.checkpoint import Checkpoint
 from ziprerank_integrations.engine.device import DeviceLock, StageTimer, release_memory
 from ziprerank_integrations.engine.embedder import Embedder
 from ziprerank_integrations.engine.encoder import PageEncoder
+from ziprerank_integrations.engine.features import PageFeatures
 from ziprerank_integrations.engine.page_states import PageStates
 from ziprerank_integrations.engine.page_store import PageStore
 from ziprerank_integrations.engine.scorers.base import PageState, Scored, Scorer
@@ -52,6 +53,7 @@ class ModelRunner:
         self.cache = PageStates(cache_bytes, checkpoint.device, store, host_cache_bytes)
         self._embedder = embedder
         self._bias = PositionBias()
+        self._blank: PageFeatures | None = None
         self._device = DeviceLock(checkpoint.device, self.clear)
         self.encoder = PageEncoder(checkpoint, self.cache, self._device, max_image_pixels, pdf_workers)
 
@@ -87,8 +89,9 @@ class ModelRunner:
         """
 
         def compute() -> list[float]:
-            blank = self.encoder.encode_blank(timer)
-            return self.score(scorer, query, [blank] * count, timer).logits
+            if self._blank is None:
+                self._blank = self.encoder.encode_blank(timer)
+            return self.score(scorer, query, [self._blank] * count, timer).logits
 
         return self._bias.get((query, count, options.keep_ratio, options.interaction), compute)
 

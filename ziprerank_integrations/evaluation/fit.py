@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from ziprerank_integrations.evaluation.metrics import measure
+from ziprerank_integrations.evaluation.metrics import METRICS, measure
 from ziprerank_integrations.evaluation.questions import DatasetError
 from ziprerank_integrations.scores import fuse, prior_of_order
 
-COLUMNS = ("R@1", "R@3", "R@5", "nDCG@5", "MRR")
 GRID = tuple(step / 20 for step in range(20))  # 0 to 0.95
 _CHOSEN_BY = "MRR"
 _FOLDS = 10
@@ -97,7 +96,7 @@ def fit(lines: Sequence[Mapping[str, Any]], seed: int = 0) -> Fit:
         before=_means(before),
         weight=_best(at, range(len(lines))),
         after=_means(after),
-        intervals={name: _interval(after, before, name, rng) for name in COLUMNS},
+        intervals={name: _interval(after, before, name, rng) for name in METRICS},
         better=better,
         worse=worse,
         p=sign_test(better, worse),
@@ -138,7 +137,7 @@ def _best(at: Mapping[float, Sequence[Mapping[str, float]]], numbers: Sequence[i
 
 
 def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: fmean(value[name] for value in values) for name in COLUMNS}
+    return {name: fmean(value[name] for value in values) for name in METRICS}
 
 
 def _interval(
@@ -151,14 +150,14 @@ def _interval(
 
 def markdown(fitted: Fit) -> str:
     """Return the fit as Markdown, in percent, and its sentence."""
-    lines = ["| retriever_weight | " + " | ".join(COLUMNS) + " |", "|---|" + "--:|" * len(COLUMNS)]
+    lines = ["| retriever_weight | " + " | ".join(METRICS) + " |", "|---|" + "--:|" * len(METRICS)]
     rows: list[tuple[str, Mapping[str, float]]] = [
         ("0, the reranker alone" if not weight else f"{weight:g}", means)
         for weight, means in fitted.by_weight.items()
     ]
     rows += [("the first stage alone", fitted.before), ("chosen on other questions", fitted.after)]
     lines += [
-        f"| {name} | " + " | ".join(f"{100 * means[column]:.1f}" for column in COLUMNS) + " |"
+        f"| {name} | " + " | ".join(f"{100 * means[column]:.1f}" for column in METRICS) + " |"
         for name, means in rows
     ]
     intervals = " | ".join(

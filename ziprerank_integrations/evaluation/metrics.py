@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 
 CUTOFFS = (1, 3, 5)
+METRICS = (*(f"R@{k}" for k in CUTOFFS), "nDCG@5", "MRR")
+"""The keys of what `measure` returns."""
 
 
 def recall(ranked: Sequence[str], relevant: Collection[str], k: int) -> float:

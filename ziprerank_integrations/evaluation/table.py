@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-_COLUMNS = ("R@1", "R@3", "R@5", "nDCG@5", "MRR")
+from ziprerank_integrations.evaluation.metrics import METRICS
 
 PAPER = {
     "first stage (ColQwen)": (60.4, 79.0, 84.1),
@@ -30,13 +30,12 @@ def averages(results: Sequence[Mapping[str, Any]], stage: str) -> dict[str, dict
     domains = sorted({line["domain"] for line in results})
     means = {
         domain: {
-            name: fmean(line[stage][name] for line in results if line["domain"] == domain)
-            for name in _COLUMNS
+            name: fmean(line[stage][name] for line in results if line["domain"] == domain) for name in METRICS
         }
         for domain in domains
     }
-    macro = {name: fmean(means[domain][name] for domain in domains) for name in _COLUMNS}
-    micro = {name: fmean(line[stage][name] for line in results) for name in _COLUMNS}
+    macro = {name: fmean(means[domain][name] for domain in domains) for name in METRICS}
+    micro = {name: fmean(line[stage][name] for line in results) for name in METRICS}
     return {**means, "macro": macro, "micro": micro}
 
 
@@ -48,14 +47,14 @@ def markdown(results: Sequence[Mapping[str, Any]], *, paper: bool) -> str:
         paper: Whether to add the published figures for MMDocIR.
     """
     before, after = averages(results, "before"), averages(results, "after")
-    lines = ["| | questions | " + " | ".join(_COLUMNS) + " |", "|---|--:|" + "--:|" * len(_COLUMNS)]
+    lines = ["| | questions | " + " | ".join(METRICS) + " |", "|---|--:|" + "--:|" * len(METRICS)]
     for name in after:
         count = (
             sum(line["domain"] == name for line in results)
             if name not in ("macro", "micro")
             else len(results)
         )
-        cells = " | ".join(f"{100 * before[name][c]:.1f} → {100 * after[name][c]:.1f}" for c in _COLUMNS)
+        cells = " | ".join(f"{100 * before[name][c]:.1f} → {100 * after[name][c]:.1f}" for c in METRICS)
         lines.append(f"| {name} | {count} | {cells} |")
     lines += ["", "In percent, first stage → reranked."]
     timed = [line["ms"] for line in results if line["ms"]]
