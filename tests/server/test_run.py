@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from tests.helpers.serving import Hashing, until
+from tests.helpers.serving import Hashing, started, until
 from ziprerank_integrations.server import create_app, run
 
 
@@ -35,9 +36,17 @@ class Stuck(Hashing):
             raise AssertionError
 
 
+class Frozen(Hashing):
+    """A model whose name is the number of objects that the garbage collector does not traverse."""
+
+    @property
+    def model(self) -> str:  # type: ignore[override]
+        return str(gc.get_freeze_count())
+
+
 def serve(name: str) -> None:
     """Serve in this process until a signal."""
-    reranker = {"stuck": Stuck, "ready": Hashing}[name]()
+    reranker = {"stuck": Stuck, "ready": Hashing, "frozen": Frozen}[name]()
     server = run.server(create_app(reranker))
     try:
         run.run(server)
@@ -109,3 +118,15 @@ def test_a_signal_ends_a_ready_server(sent: signal.Signals) -> None:
         until(lambda: httpx.get(f"{url}/ready").status_code == 200)
         server.send_signal(sent)
         assert server.wait(20) in (0, -sent)
+
+
+def test_full_collections_do_not_traverse_a_loaded_model() -> None:
+    with process("frozen") as (_, url):
+        until(lambda: int(httpx.get(f"{url}/ready").json().get("model", 0)) > 50_000)
+
+
+def test_a_server_in_a_process_with_other_tasks_leaves_its_collector_alone() -> None:
+    with started(run.server(create_app(Frozen()))) as url:
+        until(lambda: httpx.get(f"{url}/ready").status_code == 200)
+        time.sleep(0.3)
+        assert httpx.get(f"{url}/ready").json()["model"] == "0"

@@ -55,19 +55,29 @@ def table(soak: Soak) -> str:
 
 
 def attack_table(soak: Soak) -> str:
-    """Return the outcomes of each attack, and the slowest ``/health`` while it ran."""
-    lines = ["| attack | outcomes | slowest `/health` meanwhile |", "|---|---|---|"]
+    """Return the outcomes of each attack, and good requests and the slowest ``/health`` while it ran."""
+    lines = ["| attack | outcomes | p95 meanwhile | slowest `/health` |", "|---|---|--:|--:|"]
     for name, counts in counted(soak.runs).items():
         text = ", ".join(f"{count}x {outcome}" for outcome, count in counts.most_common())
         spans = [soak.attacked.seen.between(run.start, run.end) for run in soak.runs if run.name == name]
         slowest = max((max(span.health) for span in spans if span.health), default=0.0)
-        lines.append(f"| {name.replace('_', ' ')} | {text} | {_ms(slowest)} |")
+        meanwhile = [
+            sample.seconds
+            for sample in soak.attacked.samples
+            if any(run.name == name and run.start <= sample.ended < run.end for run in soak.runs)
+        ]
+        p95 = _ms(_percentile(meanwhile, 95)) if len(meanwhile) > 1 else ""
+        lines.append(f"| {name.replace('_', ' ')} | {text} | {p95} | {_ms(slowest)} |")
     return "\n".join(lines)
 
 
 def percentile(phase: Phase, percent: int) -> float:
     """Return the seconds that some percent of the requests took at most."""
-    return statistics.quantiles([sample.seconds for sample in phase.samples], n=100)[percent - 1]
+    return _percentile([sample.seconds for sample in phase.samples], percent)
+
+
+def _percentile(seconds: list[float], percent: int) -> float:
+    return statistics.quantiles(seconds, n=100)[percent - 1]
 
 
 def growth(soak: Soak) -> int:

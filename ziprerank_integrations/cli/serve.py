@@ -11,6 +11,10 @@ from ziprerank_integrations.cli.options import SERVE, Model, with_options
 from ziprerank_integrations.cli.rank import choose, report
 from ziprerank_integrations.errors import require
 
+_WORKERS = 4
+"""Requests ranked at a time: a short one is not delayed by a long one, and while the device computes for one,
+the next ones are prepared. The device itself runs one forward pass at a time."""
+
 
 @with_options(SERVE)
 def serve(
@@ -68,6 +72,7 @@ def serve(
     limits = {"timeout": timeout, "max_waiting": max_waiting, "allow_urls": allow_urls}
     settings = ServerSettings(
         api_key=api_key,
+        workers=_WORKERS,
         on_error=options["on_error"],
         # On the loopback interface without a key, there is one user.
         share_usage=True if share_usage else None if is_loopback(host) else False,

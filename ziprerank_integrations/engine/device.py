@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ziprerank_integrations import cancellation, fork
+from ziprerank_integrations.engine.turns import Turns
 from ziprerank_integrations.errors import EngineError
 
 T = TypeVar("T")
@@ -26,9 +27,17 @@ class StageTimer:
     """Sums the time of a call's stages, in milliseconds.
 
     On CUDA, where work is asynchronous, a stage's time is that between two events on the device.
+
+    Attributes:
+        started: The position of the call in the order in which calls started.
+        passes: How often the call has used the language model.
     """
 
+    _numbers = itertools.count()
+
     def __init__(self) -> None:
+        self.started = next(self._numbers)
+        self.passes = 0
         # "page" is added where it is used.
         self._ms = {"render": 0.0, "wait": 0.0, "vision": 0.0, "language": 0.0}
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
@@ -52,7 +61,7 @@ class StageTimer:
 
 
 class DeviceLock:
-    """Runs one forward pass at a time.
+    """Runs one forward pass at a time, of the calls that wait first those with the fewest; see `Turns`.
 
     Args:
         device: The compute device.
@@ -62,7 +71,8 @@ class DeviceLock:
     def __init__(self, device: torch.device, free_memory: Callable[[], None]) -> None:
         self._device = device
         self._free_memory = free_memory
-        self._lock = fork.lock(native=True)
+        self._turns = Turns()
+        self._lock = fork.lock(native=True)  # only a fork competes for it
         # cuDNN keeps its plans by thread, and making one takes 40 ms.
         self._thread = ThreadPoolExecutor(1, "ziprerank-device") if device.type == "cuda" else None
 
@@ -80,8 +90,11 @@ class DeviceLock:
             CallCancelledError: If the call is cancelled before the work starts.
         """
         begin = time.perf_counter()
-        with self._turn():
+        cancellation.check()
+        with self._turns.turn(timer.passes, timer.started), self._lock:
             timer.add("wait", time.perf_counter() - begin)
+            cancellation.check()
+            timer.passes += stage == "language"
             if self._thread is not None:
                 run = copy_context().run
                 return self._thread.submit(run, self._run_with_events, work, stage, timer).result()
@@ -90,17 +103,6 @@ class DeviceLock:
                 return self._run(work)
             finally:
                 timer.add(stage, time.perf_counter() - begin)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for the device, or until the call is cancelled."""
-        cancellation.check()
-        cancellation.wait(lambda seconds: self._lock.acquire(timeout=-1 if seconds is None else seconds))
-        try:
-            cancellation.check()
-            yield
-        finally:
-            self._lock.release()
 
     def _run_with_events(self, work: Callable[[int], T], stage: str, timer: StageTimer) -> T:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]

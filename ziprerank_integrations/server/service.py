@@ -78,6 +78,11 @@ class Service:
         """Whether the model is being loaded."""
         return self._loading is not None and not self._loading.done()
 
+    async def loaded(self) -> None:
+        """Wait until the model is loaded, or cannot be."""
+        if self._loading is not None:
+            await asyncio.wait({self._loading})
+
     async def stop(self) -> None:
         """Stop the service. All requests must have ended; a load that does not end soon is left alone."""
         if self._loading is not None:

@@ -37,8 +37,8 @@ class ServerSettings:
         max_waiting_bytes: The most bytes that the bodies of all requests may have together.
         timeout: Seconds a request may take, from its first byte to its response; after that it gets a 504.
         body_timeout: Seconds without another byte of a request's body; after that it gets a 408.
-        workers: Requests ranked at a time. A device ranks one at a time; more are for a reranker that
-            forwards them to other machines.
+        workers: Requests ranked at a time, by as many threads; the reranker must allow it. With several, an
+            engine computes short requests between the windows of long ones: ``ziprerank serve`` has 4.
         decoders: Threads that decode images and render texts meanwhile; requests use them in turns.
         fetchers: Threads that fetch images from URLs; one request uses at most 4 at a time.
         max_decoded_bytes: The most memory for decoding images before their turn, of all requests together. An
