@@ -9,8 +9,7 @@ The page labels are compared with those of pypdf.
 
 With --damage, four damaged copies of each file are rendered instead: two cut off at a random byte of the
 second half, two with 16 random spans of 64 random bytes. Printed is how many pages that have ink in the file
-come out blank in a copy without an error, with each library alone and with pdfium tried after an error of
-PyMuPDF.
+come out blank in a copy without an error, with each library alone and with both installed.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from PIL import Image
 
 from ziprerank_integrations.errors import PageError
 from ziprerank_integrations.pages import page_labels, pdf
+from ziprerank_integrations.pages.pdf_checked import CheckedPdf
 from ziprerank_integrations.pages.sizes import rendered_size, within
 
 SIDE = 256
@@ -46,20 +46,28 @@ def ink(image: Image.Image) -> float:
 
 
 def render(path: str, library: str) -> list[float | str] | str:
-    """Return each page's ink, or why it has no image; one text if the file cannot be opened."""
+    """Return each page's ink, or why it has no image; one text if the file cannot be opened.
+
+    Args:
+        path: The file.
+        library: One of `LIBRARIES`, without the other's help, or ``both``.
+    """
     try:
-        document = pdf._library(library, "", path, None, None)
+        first, *second = [name for name in LIBRARIES if library in (name, "both")]
+        document = CheckedPdf(
+            "",
+            pdf._library(first, "", path, None, None),
+            lambda: pdf._library(second[0], "", path, None, None) if second else None,
+        )
     except PageError as error:
         return error.reason
     results: list[float | str] = []
     for index in range(min(document.page_count, MOST_PAGES)):
         try:
             width, height = rendered_size(*document.size(index), "", within(SIDE), None)
-            image = document.render(index, width, height)
-            extrema: Any = image.getextrema()
-            blank = all(low == high for low, high in extrema)
-            lost = document.lost_content(index, tuple(low for low, _ in extrema)) if blank else None
-            results.append(ink(image) if lost is None else lost)
+            results.append(ink(document.render(index, width, height)))
+        except PageError as error:
+            results.append(error.reason)
         except Exception as error:
             results.append(f"is broken: {error}")
     return results
@@ -86,21 +94,21 @@ def measure_damage(files: list[Path], seed: int) -> Counter[str]:
             with tempfile.NamedTemporaryFile(suffix=".pdf") as target:
                 target.write(copy)
                 target.flush()
-                results = [processes.run(render, target.name, library) for library in LIBRARIES]
-            ways = {name: [result] for name, result in zip(LIBRARIES, results, strict=True)}
-            for name, ranked in {**ways, "both": results}.items():
-                for number, pages in enumerate(zip(*whole, strict=False)):
-                    if all(isinstance(page, float) and page > 0 for page in pages):
-                        counts[f"{name}: {_outcome(ranked, number)}"] += 1
+                for library in (*LIBRARIES, "both"):
+                    pages = processes.run(render, target.name, library)
+                    for number, inks in enumerate(zip(*whole, strict=False)):
+                        if all(isinstance(value, float) and value > 0 for value in inks):
+                            counts[f"{library}: {_outcome(pages, number)}"] += 1
     return counts
 
 
-def _outcome(results: list[list[float | str] | str], number: int) -> str:
-    """Return what a page becomes with libraries that are tried in turn."""
-    for result in results:
-        if isinstance(result, list) and number < len(result) and isinstance(result[number], float):
-            return "blank without an error" if result[number] == 0 else "has ink"
-    return "an error"
+def _outcome(pages: list[float | str] | str, number: int) -> str:
+    if isinstance(pages, str) or number >= len(pages):
+        return "an error"
+    value = pages[number]
+    if isinstance(value, str):
+        return "an error"
+    return "blank without an error" if value == 0 else "has ink"
 
 
 def labels_differ(path: str) -> str | None:
