@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from benchmarks import table
+from benchmarks import synthetic, table
 from benchmarks.baseline import Baseline
 from benchmarks.components import Components
 from benchmarks.environment import environment
@@ -20,7 +21,7 @@ from benchmarks.presets import PRESETS, build
 from benchmarks.profile import shares
 from benchmarks.scenarios import SCENARIOS, Setup
 from benchmarks.stages import stages
-from benchmarks.timing import interleave, matmul_rate
+from benchmarks.timing import cpu_clock, interleave, matmul_rate
 from ziprerank_integrations.engine.checkpoint import pick_device
 
 
@@ -51,25 +52,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **environment("benchmarks", arguments, device),
         "preset": args.preset,
         "dtype": str(dtype).removeprefix("torch."),
+        "clock": "CPU seconds" if cpu_clock(device) is time.process_time else "seconds",
         "matmul_flops_per_second": rate,
         "stages": stages(setup, preset, rate),
         "profile": shares(setup),
     }
     sys.stdout.write(table.head(results))
     scenarios: dict[str, object] = {}
+    predicted: dict[str, dict[str, float]] = {}
     for name in args.scenario or SCENARIOS:
         scenario = SCENARIOS[name]
-        timings = interleave(scenario.variants(setup), args.repeats, device, warmup=scenario.warmup)
+        if not scenario.warmup:  # The first call of all has costs of its own.
+            setup.baseline.rank(synthetic.queries(1)[0], synthetic.images(20, side))
+        clock = time.perf_counter if scenario.overlapping else cpu_clock(device)
+        timings = interleave(
+            scenario.variants(setup), args.repeats, device, warmup=scenario.warmup, clock=clock
+        )
         setup.engine.clear_cache()
         scenarios[name] = {
             variant: {"median_s": timing.median, "seconds": timing.seconds, "peak_bytes": timing.peak}
             for variant, timing in timings.items()
         }
-        sys.stdout.write(table.scenario(scenario.title, scenario.baseline, timings))
+        if scenario.flops is None:
+            sys.stdout.write(table.scenario(scenario.title, scenario.baseline, timings))
+        else:
+            work = scenario.flops(PRESETS["8b"])
+            predicted[name] = {variant: value / 1e12 for variant, value in work.items()}
+            medians = {variant: timing.median for variant, timing in timings.items()}
+            sys.stdout.write(table.whole_calls(scenario.title, medians, work))
         sys.stdout.flush()
         # After every scenario, so that a failure does not lose an hour of results.
         if args.json is not None:
-            args.json.write_text(json.dumps({**results, "scenarios": scenarios}, indent=1) + "\n")
+            measured = {**results, "scenarios": scenarios, "predicted_8b_tflop": predicted}
+            args.json.write_text(json.dumps(measured, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.predictions import strongest
 from benchmarks.timing import Timing
 
 
@@ -45,4 +46,28 @@ def scenario(title: str, baseline: str, timings: Mapping[str, Timing]) -> str:
         label = baseline if name == "baseline" else name
         row = f"| {label} | {timing.median:.3f} | {reference / timing.median:.2f} |"
         lines.append(row + (f" {timing.peak / 1e9:.2f} |" if memory else ""))
+    return "\n".join(lines) + "\n"
+
+
+def whole_calls(title: str, seconds: Mapping[str, float], predicted: Mapping[str, float]) -> str:
+    """Return the table of one scenario of whole calls, with the ratios that FLOPs of `8b` predict.
+
+    Args:
+        title: What is ranked.
+        seconds: By variant, median seconds.
+        predicted: By variant, FLOPs.
+    """
+    lines = [
+        "",
+        f"| {title}: times as fast as | s | plain | the fastest stock way "
+        "| 8b, predicted: plain | the fastest |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name in seconds:
+        best = strongest(name, list(seconds))
+        ratios = [
+            costs[other] / costs[name] for costs in (seconds, predicted) for other in ("baseline", best)
+        ]
+        label = "plain: stock transformers" if name == "baseline" else name
+        lines.append(f"| {label} | {seconds[name]:.3f} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
     return "\n".join(lines) + "\n"
