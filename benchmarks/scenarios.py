@@ -31,7 +31,7 @@ class Setup:
 def _variants(
     setup: Setup, baselines: dict[str, Variant], run: Callable[[float], object], *, warm: bool = False
 ) -> dict[str, Variant]:
-    """Return the baselines, and the engine at each keep ratio with an empty cache and, if ``warm``, a full one."""
+    """Return the baselines, and the engine at each keep ratio, and if ``warm`` with cached pages."""
     variants = dict(baselines)
     for keep in KEEP_RATIOS:
         work = functools.partial(run, keep)
