@@ -37,6 +37,16 @@ class StockFeatures:
     deepstack: tuple[Tensor, ...]
 
 
+def image_processor() -> Any:
+    """Return the image processor of Qwen3-VL that needs no torchvision."""
+    return Qwen2VLImageProcessorPil(
+        patch_size=16,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+        size={"shortest_edge": 4096, "longest_edge": 16_777_216},
+    )
+
+
 class Baseline:
     """A reranker of stock components.
 
@@ -51,12 +61,7 @@ class Baseline:
         self._max_side = max_side
         self._device = model.checkpoint.device
         self._letters = [model.tokenizer(letter)["input_ids"][0] for letter in LETTERS]
-        self._processor = Qwen2VLImageProcessorPil(
-            patch_size=16,
-            image_mean=[0.5] * 3,
-            image_std=[0.5] * 3,
-            size={"shortest_edge": 4096, "longest_edge": 16_777_216},
-        )
+        self._processor = image_processor()
 
     def rank(
         self,
