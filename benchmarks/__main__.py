@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--attention", default="auto", choices=["auto", "sdpa", "flash", "eager"])
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="repeatable; all by default")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each variant")
+    parser.add_argument("--no-stages", action="store_true", help="only the scenarios")
     parser.add_argument("--threads", type=int, help="CPU threads for torch")
     parser.add_argument("--json", type=Path, help="output file for all results")
     args = parser.parse_args(arguments)
@@ -54,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "dtype": str(dtype).removeprefix("torch."),
         "clock": "CPU seconds" if cpu_clock(device) is time.process_time else "seconds",
         "matmul_flops_per_second": rate,
-        "stages": stages(setup, preset, rate),
-        "profile": shares(setup),
+        "stages": {} if args.no_stages else stages(setup, preset, rate),
+        "profile": {} if args.no_stages else shares(setup),
     }
     sys.stdout.write(table.head(results))
     scenarios: dict[str, object] = {}

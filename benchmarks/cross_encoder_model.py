@@ -1,7 +1,7 @@
 """sentence-transformers' CrossEncoder over a model that is in memory, without torchvision.
 
-Optional: ``pip install sentence-transformers``. Its image extra adds torchvision, which transformers needs for
-videos only.
+Optional: ``pip install sentence-transformers``. Its image extra adds torchvision, which transformers needs
+for videos only.
 """
 
 from __future__ import annotations

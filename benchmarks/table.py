@@ -12,16 +12,14 @@ from benchmarks.timing import Timing
 def head(results: Mapping[str, Any]) -> str:
     """Return the machine, the versions, and the tables of stages and of the profile."""
     rate = f"matrix products at {results['matmul_flops_per_second'] / 1e12:.3g} TFLOP/s"
-    lines = [
-        *environment(results, results["dtype"], rate),
-        "",
-        "| stage, 20 pages | ms | TFLOP | of the machine's rate |",
-        "|---|--:|--:|--:|",
-    ]
+    lines = environment(results, results["dtype"], results["clock"], rate)
+    if results["stages"]:
+        lines += ["", "| stage, 20 pages | ms | TFLOP | of the machine's rate |", "|---|--:|--:|--:|"]
     for name, stage in results["stages"].items():
         work = f"{stage['tflop']:.3g} | {stage['share']:.0%}" if "tflop" in stage else " | "
         lines.append(f"| {name} | {stage['ms']:.1f} | {work} |")
-    lines += ["", "| one warm call | matrix products | elementwise | other |", "|---|--:|--:|--:|"]
+    if results["profile"]:
+        lines += ["", "| one warm call | matrix products | elementwise | other |", "|---|--:|--:|--:|"]
     for name, part in results["profile"].items():
         lines.append(f"| {name} | {part['matrix']:.1%} | {part['elementwise']:.1%} | {part['rest']:.1%} |")
     return "\n".join(lines) + "\n"

@@ -53,7 +53,12 @@ def test_the_scores_are_the_logits_of_the_engine(model: BenchmarkModel) -> None:
 def test_ratios_are_those_to_the_faster_batch_size() -> None:
     medians = {"CrossEncoder, batch_size=32": 8.0, "CrossEncoder, batch_size=1": 6.0, "listwise": 1.5}
     results = {
-        **{"command": "c", "machine": "m", "versions": {}, "preset": "toy", "dtype": "float32", "pages": 2},
+        "command": "c",
+        "machine": "m",
+        "versions": {},
+        "preset": "toy",
+        "dtype": "float32",
+        "pages": 2,
         "variants": {name: {"median_s": seconds} for name, seconds in medians.items()},
     }
     assert "| listwise | 1.50 | 4.00 |" in render(results)
