@@ -6,7 +6,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from benchmarks.presets import PRESETS, build
 from benchmarks.profile import shares
 from benchmarks.scenarios import SCENARIOS, Setup
 from benchmarks.stages import stages
-from benchmarks.timing import cpu_clock, interleave, matmul_rate
+from benchmarks.timing import Timing, cpu_clock, interleave, matmul_rate
 from ziprerank_integrations.engine.checkpoint import pick_device
 
 
@@ -61,31 +62,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(table.head(results))
     scenarios: dict[str, object] = {}
     predicted: dict[str, dict[str, float]] = {}
-    for name in args.scenario or SCENARIOS:
-        scenario = SCENARIOS[name]
-        if not scenario.warmup:  # The first call of all has costs of its own.
-            setup.baseline.rank(synthetic.queries(1)[0], synthetic.images(20, side))
-        clock = time.perf_counter if scenario.overlapping else cpu_clock(device)
-        timings = interleave(
-            scenario.variants(setup), args.repeats, device, warmup=scenario.warmup, clock=clock
-        )
-        setup.engine.clear_cache()
+
+    def save(name: str, timings: Mapping[str, Timing]) -> None:
+        """Write all results after every round, so that a failure does not lose an hour of them."""
         scenarios[name] = {
             variant: {"median_s": timing.median, "seconds": timing.seconds, "peak_bytes": timing.peak}
             for variant, timing in timings.items()
         }
-        if scenario.flops is None:
-            sys.stdout.write(table.scenario(scenario.title, scenario.baseline, timings))
-        else:
-            work = scenario.flops(PRESETS["8b"])
-            predicted[name] = {variant: value / 1e12 for variant, value in work.items()}
-            medians = {variant: timing.median for variant, timing in timings.items()}
-            sys.stdout.write(table.whole_calls(scenario.title, medians, work))
-        sys.stdout.flush()
-        # After every scenario, so that a failure does not lose an hour of results.
         if args.json is not None:
             measured = {**results, "scenarios": scenarios, "predicted_8b_tflop": predicted}
             args.json.write_text(json.dumps(measured, indent=1) + "\n")
+
+    for name in args.scenario or SCENARIOS:
+        scenario = SCENARIOS[name]
+        if scenario.flops is not None:
+            work = scenario.flops(PRESETS["8b"])
+            predicted[name] = {variant: value / 1e12 for variant, value in work.items()}
+        if not scenario.warmup:  # The first call of all has costs of its own.
+            setup.baseline.rank(synthetic.queries(1)[0], synthetic.images(20, side))
+        timings = interleave(
+            scenario.variants(setup),
+            args.repeats,
+            device,
+            warmup=scenario.warmup,
+            clock=time.perf_counter if scenario.overlapping else cpu_clock(device),
+            after_round=partial(save, name),
+        )
+        setup.engine.clear_cache()
+        if scenario.flops is None:
+            sys.stdout.write(table.scenario(scenario.title, scenario.baseline, timings))
+        else:
+            medians = {variant: timing.median for variant, timing in timings.items()}
+            sys.stdout.write(table.whole_calls(scenario.title, medians, predicted[name]))
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ def interleave(
     *,
     warmup: bool = True,
     clock: Callable[[], float] = time.perf_counter,
+    after_round: Callable[[dict[str, Timing]], object] = lambda timings: None,
 ) -> dict[str, Timing]:
     """Run all variants in turn, ``repeats`` times, by default after one untimed run of each.
 
@@ -72,6 +73,7 @@ def interleave(
         device: Where they run.
         warmup: Whether an untimed run of each comes first.
         clock: Returns seconds; `cpu_clock` is less sensitive to other processes.
+        after_round: Called with the timings so far after each timed round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     peaks = dict.fromkeys(variants, 0)
@@ -86,7 +88,10 @@ def interleave(
             if round_:
                 seconds[name].append((clock() - begin) * variant.times)
                 peaks[name] = max(peaks[name], _peak(device) - allocated)
-    return {name: Timing(seconds[name], peaks[name]) for name in variants}
+        timings = {name: Timing(list(seconds[name]), peaks[name]) for name in variants}
+        if round_:
+            after_round(timings)
+    return timings
 
 
 def cpu_clock(device: torch.device) -> Callable[[], float]:
