@@ -24,16 +24,18 @@ from ziprerank_integrations.errors import MissingDependencyError
 _QUERY = "@"
 
 
-class ImageTextProcessor(Qwen3VLProcessor):  # type: ignore[misc, no-untyped-call]
+class ImageTextProcessor(Qwen3VLProcessor):
     """The processor of Qwen3-VL without videos: the tokenizer and the image processor that uses Pillow."""
 
     def __init__(self, image_processor: Any, tokenizer: Any, chat_template: str | None = None) -> None:
-        super().__init__(image_processor, tokenizer, None, chat_template=chat_template)
+        super().__init__(image_processor, tokenizer, None, chat_template=chat_template)  # type: ignore[no-untyped-call]
 
     @classmethod
-    def from_pretrained(cls, path: str, **options: Any) -> ImageTextProcessor:
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str, **options: Any
+    ) -> ImageTextProcessor:
         """Load the tokenizer and its chat template from a folder; the options are not needed."""
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path)
         return cls(image_processor(), tokenizer, tokenizer.chat_template)
 
 
@@ -63,14 +65,18 @@ def cross_encoder(model: BenchmarkModel) -> Any:
         MissingDependencyError: If sentence-transformers is not installed.
     """
     try:
-        from sentence_transformers import CrossEncoder
-        from sentence_transformers.base.modules import Transformer
-        from sentence_transformers.cross_encoder.modules import LogitScore
+        from sentence_transformers import CrossEncoder  # type: ignore[import-not-found]
+        from sentence_transformers.base.modules import Transformer  # type: ignore[import-not-found]
+        from sentence_transformers.cross_encoder.modules import (  # type: ignore[import-not-found]
+            LogitScore,
+        )
     except ImportError as error:
         raise MissingDependencyError(
             f"the CrossEncoder is not importable ({error}); pip install sentence-transformers"
         ) from error
-    AutoProcessor.register(Qwen3VLConfig, ImageTextProcessor, exist_ok=True)
+    AutoProcessor.register(  # type: ignore[no-untyped-call]
+        Qwen3VLConfig, ImageTextProcessor, exist_ok=True
+    )
     with tempfile.TemporaryDirectory() as folder:
         model.stock.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from benchmarks import flops, synthetic
+from benchmarks.predictions import KEEP_RATIOS
 from benchmarks.presets import Preset
-from benchmarks.scenarios import KEEP_RATIOS, Setup
+from benchmarks.scenarios import Setup
 from benchmarks.timing import cpu_clock, synchronize
 from ziprerank_integrations import Page
 from ziprerank_integrations.engine.encoder import batch_size

@@ -27,6 +27,7 @@ from benchmarks.timing import cpu_clock
 from ziprerank_integrations import Page
 from ziprerank_integrations.atomic import replacing, write_text
 from ziprerank_integrations.pictures.line_chart import Panel, line_chart
+from ziprerank_integrations.pictures.style import PAPER
 
 Row = dict[str, Any]
 Clock = Callable[[], float]
@@ -180,8 +181,7 @@ def plot(rows: Sequence[Row], unit: str) -> Image.Image:
             panel = Panel(unit, list(values.values()), reference=0.0)
             charts.append(line_chart(f"By {name}", [sweep.title], [panel], axis=sweep.axis, labels=labels))
     width, height = charts[0].width, max(chart.height for chart in charts)
-    figure = Image.new("RGB", (_COLUMNS * width, -(-len(charts) // _COLUMNS) * height), "white")
-    figure.paste(charts[0].getpixel((0, 0)), (0, 0, *figure.size))
+    figure = Image.new("RGB", (_COLUMNS * width, -(-len(charts) // _COLUMNS) * height), PAPER)
     for index, chart in enumerate(charts):
         figure.paste(chart, (index % _COLUMNS * width, index // _COLUMNS * height))
     return figure.resize((_WIDTH, round(figure.height * _WIDTH / figure.width)), Image.Resampling.LANCZOS)

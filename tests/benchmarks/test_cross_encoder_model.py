@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -28,11 +29,13 @@ def test_template_and_processor_write_the_inputs_of_the_stock_model(model: Bench
     image = synthetic.images(1, PRESET.max_side)[0]
     tokenizer = AutoTokenizer.from_pretrained(presets._TOKENIZER)
     processor = ImageTextProcessor(image_processor(), tokenizer, chat_template())
-    messages = [
+    messages: Any = [
         {"role": "query", "content": [{"type": "text", "text": POINTWISE_QUERY}]},
         {"role": "document", "content": [{"type": "image", "image": image}]},
     ]
-    inputs = processor.apply_chat_template(messages, tokenize=True, return_dict=True, return_tensors="pt")
+    inputs: Any = processor.apply_chat_template(
+        messages, tokenize=True, return_dict=True, return_tensors="pt"
+    )
     expected = StockPointwise(model, PRESET.max_side).inputs(POINTWISE_QUERY, image)
     for name, value in expected.items():
         assert torch.equal(inputs[name], value), name
