@@ -8,7 +8,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import synthetic
-from benchmarks.scenarios import KEEP_RATIOS, Setup
+from benchmarks.predictions import KEEP_RATIOS
+from benchmarks.scenarios import Setup
 from ziprerank_integrations import Page
 
 MATRIX = ("mm", "bmm", "addmm", "baddbmm", "_scaled_dot_product")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from benchmarks import flops, synthetic
+from benchmarks.predictions import KEEP_RATIOS
 from benchmarks.presets import Preset
-from benchmarks.scenarios import KEEP_RATIOS, Setup
-from benchmarks.timing import synchronize
+from benchmarks.scenarios import Setup
+from benchmarks.timing import cpu_clock, synchronize
 from ziprerank_integrations import Page
 from ziprerank_integrations.engine.encoder import batch_size
 from ziprerank_integrations.engine.features import PageFeatures
@@ -33,16 +33,17 @@ def stages(setup: Setup, preset: Preset, rate: float, repeats: int = 5) -> dict[
     checkpoint = setup.engine.runner.checkpoint
     sizes = checkpoint.config.sizes()
     device = checkpoint.device
+    clock = cpu_clock(device)
     times: dict[str, dict[str, float]] = {}
 
     def measure(name: str, run: Callable[[], Any], work: float | None = None) -> Any:
         durations, result = [], run()
         for _ in range(repeats):
             synchronize(device)
-            begin = time.perf_counter()
+            begin = clock()
             result = run()
             synchronize(device)
-            durations.append(time.perf_counter() - begin)
+            durations.append(clock() - begin)
         seconds = statistics.median(durations)
         times[name] = {"ms": seconds * 1e3}
         if work is not None:

@@ -61,6 +61,7 @@ def interleave(
     *,
     warmup: bool = True,
     clock: Callable[[], float] = time.perf_counter,
+    after_round: Callable[[dict[str, Timing]], object] = lambda timings: None,
 ) -> dict[str, Timing]:
     """Run all variants in turn, ``repeats`` times, by default after one untimed run of each.
 
@@ -72,6 +73,7 @@ def interleave(
         device: Where they run.
         warmup: Whether an untimed run of each comes first.
         clock: Returns seconds; `cpu_clock` is less sensitive to other processes.
+        after_round: Called with the timings so far after each timed round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     peaks = dict.fromkeys(variants, 0)
@@ -86,12 +88,16 @@ def interleave(
             if round_:
                 seconds[name].append((clock() - begin) * variant.times)
                 peaks[name] = max(peaks[name], _peak(device) - allocated)
-    return {name: Timing(seconds[name], peaks[name]) for name in variants}
+        timings = {name: Timing(list(seconds[name]), peaks[name]) for name in variants}
+        if round_:
+            after_round(timings)
+    return timings
 
 
 def cpu_clock(device: torch.device) -> Callable[[], float]:
-    """Return a clock of CPU seconds of all threads for a CPU, and of seconds for other devices."""
-    return time.process_time if device.type == "cpu" else time.perf_counter
+    """Return a clock of CPU seconds for a CPU with one torch thread, and of seconds otherwise."""
+    single = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time if single else time.perf_counter
 
 
 def synchronize(device: torch.device) -> None:
@@ -115,13 +121,13 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) 
     """Measure the machine's rate of matrix products in FLOP/s: the best within ``seconds``."""
     side = 8192 if device.type == "cuda" else 1536
     a = torch.randn(side, side, device=device, dtype=dtype)
-    best, spent = 0.0, 0.0
+    best, spent, clock = 0.0, 0.0, cpu_clock(device)
     while spent < seconds:
         synchronize(device)
-        begin = time.perf_counter()
+        begin = clock()
         for _ in range(4):
             a @ a
         synchronize(device)
-        duration = time.perf_counter() - begin
+        duration = clock() - begin
         best, spent = max(best, 4 * 2 * side**3 / duration), spent + duration
     return best

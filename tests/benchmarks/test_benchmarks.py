@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks import synthetic
 from benchmarks.__main__ import main
@@ -38,6 +39,21 @@ def test_engine_and_baseline_return_the_same_logits(model: BenchmarkModel) -> No
     assert max(expected) - min(expected) > 1e-3
 
 
+def test_every_way_of_the_baseline_returns_the_same_logits(model: BenchmarkModel) -> None:
+    images = synthetic.images(5, SIDE)
+    query = synthetic.queries(1)[0]
+    baseline = Baseline(model, SIDE)
+    expected = baseline.logits(query, images)
+    features = baseline.encode(images, batch=2)
+    assert baseline.logits(query, images, last_only=True) == pytest.approx(expected, abs=1e-5)
+    # Without the tower: the pages are not read.
+    blank = [Image.new("RGB", image.size) for image in images]
+    kept = baseline.logits(query, blank, last_only=True, features=features)
+    assert kept == pytest.approx(expected, abs=1e-5)
+    assert baseline.rank(query, blank, 3, 2, features=features) == baseline.rank(query, images, 3, 2)
+    assert baseline.logits(query, blank) != pytest.approx(expected, abs=1e-4)
+
+
 def test_prefetching_does_not_change_the_ranking(model: BenchmarkModel) -> None:
     pages = Page.from_pdf(synthetic.pdf(33))
     query = synthetic.queries(1)[0]
@@ -65,6 +81,8 @@ def test_the_command_writes_a_table_and_json(tmp_path: Path, capsys: pytest.Capt
     output = capsys.readouterr().out
     results: dict[str, Any] = json.loads(path.read_text())
     assert list(results["scenarios"]) == names
+    assert "| 2.76 | 2.62 |" in output  # predicted: cold, keep 0.25
+    assert results["predicted_8b_tflop"].keys() == {"window", "disk"}
     for name in names:
         assert SCENARIOS[name].title in output
         assert all(variant["median_s"] > 0 for variant in results["scenarios"][name].values())
@@ -93,6 +111,14 @@ def test_variants_are_interleaved_and_times_are_multiplied() -> None:
         "a": Variant(lambda: order.append("a"), lambda: order.append("before a")),
         "b": Variant(lambda: order.append("b"), times=1_000_000),
     }
-    timings = interleave(variants, 2, torch.device("cpu"), warmup=False)
+    rounds: list[int] = []
+    timings = interleave(
+        variants,
+        2,
+        torch.device("cpu"),
+        warmup=False,
+        after_round=lambda timings: rounds.append(len(timings["b"].seconds)),
+    )
     assert order == ["before a", "a", "b"] * 2
+    assert rounds == [1, 2]
     assert len(timings["a"].seconds) == 2 and timings["b"].median > 0.01 > timings["a"].median
