@@ -106,12 +106,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 str(threads): measure(path, variants, keep_ratios, threads, args.repeats)
                 for threads in args.threads or [1]
             }
-    results: dict[str, Any] = {
-        **environment("benchmarks.cpu_dtypes", arguments, torch.device("cpu")),
-        "amx": has_amx(),
-        "seconds": rows,
-    }
-    write_text(args.json, json.dumps(results, indent=1) + "\n")
+            results: dict[str, Any] = {
+                **environment("benchmarks.cpu_dtypes", arguments, torch.device("cpu")),
+                "amx": has_amx(),
+                "seconds": rows,
+            }
+            write_text(args.json, json.dumps(results, indent=1) + "\n")  # a later model may take long
     for model, by_threads in rows.items():
         for threads, table in by_threads.items():
             for name, row in table.items():
