@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,6 +128,22 @@ def stock_model(preset: Preset, device: torch.device, dtype: torch.dtype) -> Any
     finally:
         torch.set_default_dtype(default)
     return stock
+
+
+def write(preset: Preset, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
+    """Write a checkpoint with seeded random weights to a folder, and return the folder."""
+    stock_model(preset, torch.device("cpu"), dtype).save_pretrained(folder)
+    for name in (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+        "preprocessor_config.json",
+    ):
+        shutil.copy(_TOKENIZER / name, folder / name)
+    saved = json.loads((folder / "config.json").read_text())
+    saved["ziprerank"] = {"scorer": "listwise", "max_side": preset.max_side}
+    (folder / "config.json").write_text(json.dumps(saved))
+    return folder
 
 
 def wrap(stock: Any, preset: Preset, attention: str = "auto", *, compiled: bool = False) -> BenchmarkModel:

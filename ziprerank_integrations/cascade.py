@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields, replace
+from dataclasses import astuple, fields, replace
 from typing import Any
 
 from ziprerank_integrations.checks import integer
@@ -14,6 +14,7 @@ from ziprerank_integrations.options import check_prior, check_query, check_top_n
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.scores import decreasing, extend
 from ziprerank_integrations.types import (
+    CacheStats,
     Closing,
     ExtendedReranker,
     Page,
@@ -76,6 +77,14 @@ class Cascade(Closing):
     def cached_bytes(self) -> int:
         """Memory of both page caches in bytes."""
         return self._first.cached_bytes + self._second.cached_bytes
+
+    @property
+    def cache_stats(self) -> CacheStats | None:
+        """The sums of both page caches, as far as they are known."""
+        known = [stats for each in (self._first, self._second) if (stats := each.cache_stats) is not None]
+        if not known:
+            return None
+        return CacheStats(*(sum(counts) for counts in zip(*map(astuple, known), strict=True)))
 
     def rerank(
         self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None

@@ -31,7 +31,7 @@ from ziprerank_integrations.options import (
 )
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.pictures.explanation import Explanation
-from ziprerank_integrations.types import Closing, Page, Prior, Ranking, Usage, check_pages
+from ziprerank_integrations.types import CacheStats, Closing, Page, Prior, Ranking, Usage, check_pages
 
 if TYPE_CHECKING:
     import torch
@@ -185,6 +185,11 @@ class ZipReranker(Closing):
     def cached_bytes(self) -> int:
         """Memory of the cached page features in bytes."""
         return self._engine.cached_bytes
+
+    @property
+    def cache_stats(self) -> CacheStats:
+        """Memory and evictions of the page cache since the model was loaded."""
+        return self._engine.cache_stats
 
     @property
     def options(self) -> CallOptions:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ziprerank_integrations.pages.sizes import Sizes
 
 __all__ = [
+    "CacheStats",
     "Closing",
     "Evidence",
     "ExtendedReranker",
@@ -127,6 +128,16 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class CacheStats:
+    """A page cache: its memory in bytes; pages that left it for others since the model was loaded, and pages
+    that were encoded again after that."""
+
+    nbytes: int = 0
+    evicted: int = 0
+    reencoded: int = 0
+
+
+@dataclass(frozen=True)
 class Ranking(Sequence[RankedPage]):
     """An immutable sequence of `RankedPage`, best first.
 
@@ -219,6 +230,11 @@ class ExtendedReranker(Reranker, Protocol):
         """Memory of the page cache in bytes."""
         ...
 
+    @property
+    def cache_stats(self) -> CacheStats | None:
+        """Memory and evictions of the page cache; None where they are not known."""
+        ...
+
     def load(self) -> None:
         """Load the model now instead of at the first call."""
         ...
@@ -293,6 +309,11 @@ class _Extended:
     @property
     def cached_bytes(self) -> int:
         return int(getattr(self._reranker, "cached_bytes", 0))
+
+    @property
+    def cache_stats(self) -> CacheStats | None:
+        stats: CacheStats | None = getattr(self._reranker, "cache_stats", None)
+        return stats
 
     def prepare(self, pages: Sequence[Page]) -> Usage:
         if not hasattr(self._reranker, "prepare"):

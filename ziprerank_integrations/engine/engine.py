@@ -20,7 +20,7 @@ from ziprerank_integrations.errors import require
 from ziprerank_integrations.options import CallOptions, EngineOptions, Interaction
 from ziprerank_integrations.pages import pdf
 from ziprerank_integrations.pages.pdf_workers import PdfWorkers
-from ziprerank_integrations.types import Page, Prior, Ranking, Usage
+from ziprerank_integrations.types import CacheStats, Page, Prior, Ranking, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +70,12 @@ class Engine:
         """Memory of the cached page features in bytes."""
         runner = self._runner
         return 0 if runner is None else runner.cache.nbytes
+
+    @property
+    def cache_stats(self) -> CacheStats:
+        """Memory and evictions of the page cache since the model was loaded."""
+        runner = self._runner
+        return CacheStats() if runner is None else runner.cache.stats
 
     def in_pdf_workers(self) -> AbstractContextManager[None]:
         """Open and render PDFs in the engine's ``pdf_workers`` inside the ``with`` block, if it has any."""

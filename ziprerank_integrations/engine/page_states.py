@@ -7,8 +7,10 @@ from torch import Tensor
 
 from ziprerank_integrations.engine.cache import LruCache
 from ziprerank_integrations.engine.device import upload
+from ziprerank_integrations.engine.evictions import Evictions
 from ziprerank_integrations.engine.page_store import PageStore
 from ziprerank_integrations.engine.scorers.base import PageState
+from ziprerank_integrations.types import CacheStats
 
 
 class PageStates:
@@ -28,6 +30,8 @@ class PageStates:
         self._host: LruCache[PageState] = LruCache(host_limit)
         self._device = device
         self._store = store
+        self._counts = limit + host_limit > 0  # else the cache is disabled, and nothing is evicted
+        self._evictions = Evictions(limit + host_limit, _advice(device, store))
 
     def __len__(self) -> int:
         return len(self._memory)
@@ -39,6 +43,11 @@ class PageStates:
     def nbytes(self) -> int:
         """Memory of the states in bytes, without the folder."""
         return self._memory.nbytes + self._host.nbytes
+
+    @property
+    def stats(self) -> CacheStats:
+        """Memory of the states, and how many left it and were encoded again."""
+        return CacheStats(self.nbytes, self._evictions.evicted, self._evictions.reencoded)
 
     def get(self, key: str) -> PageState | None:
         """Return the state of a key on the device, or None."""
@@ -55,7 +64,8 @@ class PageStates:
         return state
 
     def put(self, key: str, state: PageState) -> None:
-        """Keep a state in memory and in the folder."""
+        """Keep a state that was encoded now in memory and in the folder."""
+        self._evictions.encoded(key)
         self._put_in_memory(key, state)
         if self._store is not None:
             self._store.put(key, state)
@@ -64,6 +74,7 @@ class PageStates:
         """Remove every state from memory; the folder stays."""
         self._memory.clear()
         self._host.clear()
+        self._evictions.clear()
 
     def clear_device(self) -> None:
         """Remove every state from the device's memory."""
@@ -73,8 +84,12 @@ class PageStates:
         """Keep a state on the device; those that leave it move to the host."""
         self._host.pop(key)
         for evicted, old in self._memory.put(key, state):
+            left = [(evicted, old)]
             if old.nbytes <= self._host.limit:
-                self._host.put(evicted, old.map(self._to_host))
+                left = self._host.put(evicted, old.map(self._to_host))
+            if self._counts:
+                for name, last in left:
+                    self._evictions.add(name, last.nbytes)
 
     def _to_host(self, tensor: Tensor) -> Tensor:
         if self._device.type == "cpu":
@@ -84,3 +99,11 @@ class PageStates:
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return upload(tensor, self._device)
+
+
+def _advice(device: torch.device, store: PageStore | None) -> str:
+    """Return which options would keep more pages."""
+    memory = "cache_bytes" if device.type == "cpu" else "cache_bytes or host_cache_bytes"
+    return f"raise {memory} (about {{size}} would hold them), or " + (
+        "set page_store" if store is None else "raise page_store_bytes"
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
-from ziprerank_integrations.types import Usage
+from ziprerank_integrations.types import CacheStats, Usage
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -20,9 +22,15 @@ class Metrics:
     Args:
         waiting: Returns the number of waiting requests.
         cached_bytes: Returns the memory of the page cache in bytes.
+        cache_stats: Returns the page cache's evictions, or None where they are not known.
     """
 
-    def __init__(self, waiting: Callable[[], float], cached_bytes: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        waiting: Callable[[], float],
+        cached_bytes: Callable[[], float],
+        cache_stats: Callable[[], CacheStats | None],
+    ) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "ziprerank_requests", "Requests by route and outcome.", ["route", "code"], registry=registry
@@ -51,6 +59,7 @@ class Metrics:
         )
         self._hits = Counter("ziprerank_cache_hits", "Pages found in the cache.", registry=registry)
         self._misses = Counter("ziprerank_cache_misses", "Pages that were encoded.", registry=registry)
+        registry.register(_Evictions(cache_stats))
         self._tokens = Counter(
             "ziprerank_visual_tokens", "Visual tokens before and after pruning.", ["when"], registry=registry
         )
@@ -80,3 +89,20 @@ class Metrics:
     def text(self) -> bytes:
         """Return all counters in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _Evictions(Collector):
+    """The page cache's own counters; none where they are not known, as of the replicas of a cluster."""
+
+    def __init__(self, stats: Callable[[], CacheStats | None]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        stats = self._stats()
+        if stats is not None:
+            yield CounterMetricFamily(
+                "ziprerank_cache_evictions", "Pages that left the cache's memory.", stats.evicted
+            )
+            yield CounterMetricFamily(
+                "ziprerank_pages_reencoded", "Pages that were encoded again after that.", stats.reencoded
+            )

@@ -51,7 +51,11 @@ class Service:
         self.queue = RequestQueue(
             settings.workers, settings.max_waiting, settings.max_waiting_bytes, settings.timeout
         )
-        self.metrics = Metrics(lambda: self.queue.waiting, lambda: self._reranker.cached_bytes)
+        self.metrics = Metrics(
+            lambda: self.queue.waiting,
+            lambda: self._reranker.cached_bytes,
+            lambda: self._reranker.cache_stats,
+        )
         # Threads of their own for each kind of work: slow URLs, images and PDFs must not delay one another.
         self._parsers = ThreadPoolExecutor(2, thread_name_prefix="ziprerank-parse")
         self._fetchers = ThreadPoolExecutor(settings.fetchers, thread_name_prefix="ziprerank-fetch")
