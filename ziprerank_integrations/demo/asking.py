@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ziprerank_integrations.cancellation import cancelled_by
-from ziprerank_integrations.demo.first_stage import Bm25, order
+from ziprerank_integrations.demo.first_stage import bm25_scores, order
 from ziprerank_integrations.demo.scorers import Controls, Scorer
 from ziprerank_integrations.demo.sessions import Answer, Session, SessionPage
 from ziprerank_integrations.demo.uploads import read_texts
@@ -146,7 +146,7 @@ class _Work:
     def _first_stage(self, query: str, pages: Sequence[SessionPage]) -> list[float | None]:
         """Return the BM25 score of each page; None for a page without text."""
         begin = time.perf_counter()
-        scores = Bm25([page.text or "" for page in pages]).scores(query)
+        scores = bm25_scores(query, [page.text or "" for page in pages])
         self._ms["first stage"] = (time.perf_counter() - begin) * 1e3
         return [
             score if page.text and page.text.strip() else None
