@@ -10,7 +10,7 @@ const SUGGESTIONS = [
   "Who repairs the pump of the boiler?",
 ];
 const UNREACHABLE = "The server is not reachable. Is `ziprerank show` still running? Start it again, then repeat this.";
-const STAGES = { text: "Reading the text of the pages", encode: "Encoding pages", rank: "Ranking pages" };
+const STAGES = { text: "Reading the text of the pages", encode: "Encoding pages", select: "Selecting pages with the first model", rank: "Ranking pages" };
 
 const $ = (id) => document.getElementById(id);
 
@@ -259,9 +259,10 @@ async function ask(query, controller) {
 }
 
 function progress({ stage, done, total }) {
-  const counted = total && stage !== "rank" ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
+  const counts = total > 0 && (stage === "text" || stage === "encode");
+  const counted = counts ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
   $("work-label").textContent = STAGES[stage] + counted;
-  if (total && stage !== "rank") $("progress").value = done / total;
+  if (counts) $("progress").value = done / total;
   else $("progress").removeAttribute("value");
 }
 
@@ -305,7 +306,7 @@ function showCost(cost) {
   const pruned = cost.tokens_after < cost.tokens_before ? ` of ${cost.tokens_before.toLocaleString("en")}` : "";
   const rows = [
     ["Tokens", cost.tokens_after.toLocaleString("en") + pruned],
-    ["Pages from the cache", `${cost.cached} of ${cost.pages}`],
+    ["Pages from the cache", `${cost.cached} of ${cost.to_encode}${cost.to_encode > cost.pages ? " (both models)" : ""}`],
     ["Forward passes", String(cost.windows)],
     ...Object.entries(cost.ms).map(([stage, ms]) => [capitalized(stage), `${duration(ms)}`]),
     ["Total", duration(cost.total_ms)],
