@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -20,11 +21,22 @@ _LOAD_SECONDS = 20.0  # that accepted requests wait for the model after SIGTERM
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; at SIGTERM it finishes accepted requests, unless the model takes long to load."""
+    """uvicorn's server; at SIGTERM it finishes accepted requests, unless the model takes long to load.
+
+    Attributes:
+        interrupted: Whether Ctrl-C has stopped it.
+        on_exit: Called at SIGTERM and SIGINT, to cancel work that would take long; None cancels nothing.
+    """
+
+    interrupted = False
+    on_exit: Callable[[], None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; requests for a model that is not loaded soon are abandoned."""
         super().handle_exit(sig, frame)
+        self.interrupted = self.interrupted or sig == signal.SIGINT
+        if self.on_exit is not None:
+            self.on_exit()
         timer = threading.Timer(_LOAD_SECONDS, self._abandon)
         timer.daemon = True
         timer.start()
