@@ -32,7 +32,9 @@ def formula(query: list[str]) -> list[float]:
         pages = sum(word in count for count in counts)
         times = counts[index][word]
         length = len(WORDS[index]) / average
-        return math.log(1 + (4 - pages + 0.5) / (pages + 0.5)) * times / (times + 1.5 * (0.25 + 0.75 * length))
+        return (
+            math.log(1 + (4 - pages + 0.5) / (pages + 0.5)) * times / (times + 1.5 * (0.25 + 0.75 * length))
+        )
 
     return [sum(score(index, word) for word in query) for index in range(len(WORDS))]
 
