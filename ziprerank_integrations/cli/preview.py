@@ -42,9 +42,7 @@ def show(ranking: Ranking, *, top: int) -> None:
         top: How many pages are shown.
     """
     picture = terminal.renderable()
-    console = Console(
-        highlight=False, no_color=False
-    )  # NO_COLOR is about text; blocks are nothing but colours
+    console = Console(highlight=False, no_color=False)  # NO_COLOR is about text, not pictures
     for item in ranking.items[:top]:
         console.print(f"\n{item.rank}  {score_text(item.score)}  {one_line(item.page.source)}", markup=False)
         if item.error is not None:

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-_SECONDS = 0.6  # that a response may take: a terminal over ssh needs more than the 0.1 of textual_image
+_SECONDS = 0.6  # for the response; textual_image waits 0.1, too short over ssh
 # A picture of one pixel in Kitty's protocol, the size of a cell in pixels, and the device attributes, to which
 # every terminal responds. They are last, so that no response follows theirs.
 _QUERY = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[16t\x1b[c"

@@ -135,6 +135,9 @@ const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count ==
 
 // Files
 
+// The server escapes control characters in names too; an override of the direction would turn the line around.
+const nameOf = (file) => file.name.replace(/\p{C}/gu, "\ufffd");
+
 function setFiles(files) {
   state.files = files;
   state.pages.clear();
@@ -153,13 +156,13 @@ function setFiles(files) {
 async function upload(file) {
   if (file.size > state.limits.file_bytes) {
     const most = Math.floor(state.limits.file_bytes / 2 ** 20);
-    throw new Problem(`${file.name}: the file is larger than ${most} MiB, the most that the server accepts.`);
+    throw new Problem(`${nameOf(file)}: the file is larger than ${most} MiB, the most that the server accepts.`);
   }
   let data;
   try {
     data = await file.arrayBuffer();
   } catch {
-    throw new Problem(`${file.name}: the file cannot be read. Is it a folder?`);
+    throw new Problem(`${nameOf(file)}: the file cannot be read. Is it a folder?`);
   }
   const headers = { "Content-Type": "application/octet-stream" };
   const path = inSession(`files?name=${encodeURIComponent(file.name.slice(-300))}`);
@@ -171,7 +174,7 @@ async function upload(file) {
 async function addFiles(files) {
   let added = 0;
   for (const [index, file] of files.entries()) {
-    setStatus(`Adding ${file.name} (${index + 1} of ${files.length})`);
+    setStatus(`Adding ${nameOf(file)} (${index + 1} of ${files.length})`);
     try {
       await withSession(() => upload(file));
       added += 1;
