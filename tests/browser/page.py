@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-WAIT = 40.0
+WAIT = 90.0
 _DROP = """
 const transfer = new DataTransfer();
 for (const [name, data] of arguments[0]) {

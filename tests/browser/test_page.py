@@ -148,7 +148,7 @@ def test_a_name_with_html_is_text(user: PageUser, url: str, scan: bytes) -> None
 
 
 def test_sixty_files_at_once_and_names_of_all_kinds(user: PageUser, url: str) -> None:
-    names = ['it\'s "quoted" & <b>bold</b>.pdf', "דוח שנתי.pdf", "تقرير.pdf", "a\u202efdp.exe", "年報 📄.pdf"]
+    names = ['it\'s "quoted" & <b>bold.pdf', "דוח שנתי.pdf", "تقرير.pdf", "a\u202efdp.exe", "年報 📄.pdf"]
     names += [f"file {number}.pdf" for number in range(len(names), 60)]
     user.open(url)
     user.drop_all([(name, long_pdf(1)) for name in names])
