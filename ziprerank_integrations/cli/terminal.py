@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 _SECONDS = 0.6  # for the response; textual_image waits 0.1, too short over ssh
-# A picture of one pixel in Kitty's protocol, the size of a cell in pixels, and the device attributes, to which
+# One pixel in Kitty's protocol, the size of a cell in pixels, and the device attributes, to which
 # every terminal responds. They are last, so that no response follows theirs.
 _QUERY = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[16t\x1b[c"
 _ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
