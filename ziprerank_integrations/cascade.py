@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 from ziprerank_integrations.checks import integer
@@ -25,6 +25,23 @@ from ziprerank_integrations.types import (
     check_pages,
     extended,
 )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the first reranker of a cascade selected for the second one.
+
+    Attributes:
+        ranking: The first reranker's ranking of all pages.
+        indices: The indices of the selected pages in the caller's list, best first.
+        pages: The selected pages.
+        prior: The first stage's scores of the selected pages; None if there are none.
+    """
+
+    ranking: Ranking
+    indices: tuple[int, ...]
+    pages: tuple[Page, ...]
+    prior: tuple[float | None, ...] | None
 
 
 class Cascade(Closing):
@@ -53,6 +70,11 @@ class Cascade(Closing):
     def model(self) -> str:
         """The names of both models."""
         return f"{self._first.model} → {self._second.model}"
+
+    @property
+    def keep(self) -> int:
+        """How many pages the second model ranks at most."""
+        return self._keep
 
     @property
     def sizes(self) -> Sizes | None:
@@ -103,19 +125,7 @@ class Cascade(Closing):
             UnsupportedOptionError: If neither model supports an option.
             PageError: If a page cannot be read and the reranker raises for it.
         """
-        candidates, scores = _checked(query, pages, top_n, prior)
-        self._prepare_options()
-        first = self._first.rerank(query, candidates, top_n=self._first_top_n(top_n), prior=scores)
-        chosen = self._chosen(first)
-        if not chosen:
-            return replace(first, model=self.model, scale="relative", items=first.items[:top_n])
-        try:
-            second = self._second.rerank(
-                query, [candidates[index] for index in chosen], prior=_prior_of(chosen, scores, first)
-            )
-        except PageError as error:
-            raise _in_list(error, chosen) from error
-        return self._merged(first, second, chosen, top_n)
+        return self.rerank_selected(self.select(query, pages, top_n=top_n, prior=prior), top_n=top_n)
 
     async def arerank(
         self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
@@ -125,16 +135,50 @@ class Cascade(Closing):
         if self._pending:
             await asyncio.to_thread(self._prepare_options)
         first = await self._first.arerank(query, candidates, top_n=self._first_top_n(top_n), prior=scores)
-        chosen = self._chosen(first)
-        if not chosen:
-            return replace(first, model=self.model, scale="relative", items=first.items[:top_n])
+        selection = self._selection(candidates, scores, first)
+        if not selection.pages:
+            return self._first_alone(first, top_n)
         try:
-            second = await self._second.arerank(
-                query, [candidates[index] for index in chosen], prior=_prior_of(chosen, scores, first)
-            )
+            second = await self._second.arerank(query, selection.pages, prior=selection.prior)
         except PageError as error:
-            raise _in_list(error, chosen) from error
-        return self._merged(first, second, chosen, top_n)
+            raise _in_list(error, selection.indices) from error
+        return self._merged(selection, second, top_n)
+
+    def select(
+        self, query: str, pages: Sequence[Page], *, top_n: int | None = None, prior: Prior | None = None
+    ) -> Selection:
+        """Rank pages with the first reranker alone, and select those that the second one ranks.
+
+        `rerank` is this and `rerank_selected`; between them, `prepare_selected` can encode the pages. The
+        arguments and the errors are those of `rerank`.
+        """
+        candidates, scores = _checked(query, pages, top_n, prior)
+        self._prepare_options()
+        first = self._first.rerank(query, candidates, top_n=self._first_top_n(top_n), prior=scores)
+        return self._selection(candidates, scores, first)
+
+    def prepare_selected(self, pages: Sequence[Page]) -> Usage:
+        """Encode pages of a selection for the second model. See `prepare`."""
+        return self._second.prepare(pages)
+
+    def rerank_selected(self, selection: Selection, *, top_n: int | None = None) -> Ranking:
+        """Rank selected pages with the second reranker. See `rerank`."""
+        first = selection.ranking
+        if not selection.pages:
+            return self._first_alone(first, top_n)
+        try:
+            second = self._second.rerank(first.query, selection.pages, prior=selection.prior)
+        except PageError as error:
+            raise _in_list(error, selection.indices) from error
+        return self._merged(selection, second, top_n)
+
+    def explain(self, query: str, page: Page) -> Any:
+        """Return the similarity map of a page in the second model. See `ZipReranker.explain`.
+
+        Raises:
+            TypeError: If the second reranker has none.
+        """
+        return self._second.explain(query, page)
 
     def prepare(self, pages: Sequence[Page]) -> Usage:
         """Encode pages for the first model before any query is known. See `ZipReranker.prepare`.
@@ -206,24 +250,40 @@ class Cascade(Closing):
     def _first_top_n(self, top_n: int | None) -> int | None:
         return None if top_n is None else max(top_n, self._keep)
 
-    def _chosen(self, first: Ranking) -> list[int]:
-        """Return the indices of the pages that the second reranker ranks."""
-        return [item.index for item in first if item.error is None][: self._keep]
+    def _selection(
+        self, candidates: list[Page], scores: list[float | None] | None, first: Ranking
+    ) -> Selection:
+        indices = tuple(item.index for item in first if item.error is None)[: self._keep]
+        # The prior of the second reranker is the caller's, or what the first one made of the order.
+        known = {item.index: item.prior for item in first} if scores is None else dict(enumerate(scores))
+        prior = tuple(known[index] for index in indices)
+        return Selection(
+            first,
+            indices,
+            tuple(candidates[index] for index in indices),
+            None if all(score is None for score in prior) else prior,
+        )
 
-    def _merged(self, first: Ranking, second: Ranking, chosen: list[int], top_n: int | None) -> Ranking:
-        again = [replace(item, index=chosen[item.index]) for item in second]
+    def _first_alone(self, first: Ranking, top_n: int | None) -> Ranking:
+        """Return the ranking if there is no page for the second reranker."""
+        return replace(first, model=self.model, scale="relative", items=first.items[:top_n], compared=0)
+
+    def _merged(self, selection: Selection, second: Ranking, top_n: int | None) -> Ranking:
+        first, selected = selection.ranking, set(selection.indices)
+        again = [replace(item, index=selection.indices[item.index]) for item in second]
         ranked = [item for item in again if item.error is None]
-        seen = set(chosen)
-        ranked += [item for item in first if item.index not in seen and item.error is None]
+        compared = len(ranked)
+        ranked += [item for item in first if item.index not in selected and item.error is None]
         failed = [item for item in again if item.error is not None]
-        failed += [item for item in first if item.index not in seen and item.error is not None]
+        failed += [item for item in first if item.index not in selected and item.error is not None]
         scores = extend(decreasing(item.score for item in ranked), len(failed))
         items = tuple(
             replace(item, rank=rank, score=score)
             for rank, (item, score) in enumerate(zip([*ranked, *failed], scores, strict=True), 1)
-        )
+        )[:top_n]
         usage = _sum(first.usage, second.usage)
-        return Ranking(items[:top_n], first.query, self.model, usage, second.max_side)
+        compared = min(compared, len(items))
+        return Ranking(items, first.query, self.model, usage, second.max_side, compared=compared)
 
     def __repr__(self) -> str:
         return f"Cascade({self._first.model!r}, {self._second.model!r}, keep={self._keep})"
@@ -236,13 +296,6 @@ def _checked(
     check_top_n(top_n)
     candidates = check_pages(pages)
     return candidates, check_prior(prior, len(candidates))
-
-
-def _prior_of(chosen: list[int], scores: Prior | None, first: Ranking) -> list[float | None] | None:
-    """Return the second reranker's ``prior``: the caller's, or what the first one made of the order."""
-    known = {item.index: item.prior for item in first} if scores is None else dict(enumerate(scores))
-    prior = [known[index] for index in chosen]
-    return None if all(score is None for score in prior) else prior
 
 
 def _with_supported(
@@ -261,9 +314,9 @@ def _with_supported(
     return extended(stage.with_options(**supported)), errors
 
 
-def _in_list(error: PageError, chosen: list[int]) -> PageError:
+def _in_list(error: PageError, indices: Sequence[int]) -> PageError:
     """Return the error of the second reranker with the index in the caller's list."""
-    return error if error.index is None else error.at(chosen[error.index])
+    return error if error.index is None else error.at(indices[error.index])
 
 
 def _sum(first: Usage | None, second: Usage | None) -> Usage | None:

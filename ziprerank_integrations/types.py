@@ -148,6 +148,8 @@ class Ranking(Sequence[RankedPage]):
         usage: What it cost; None where a remote server does not report it.
         max_side: The longest edge in pixels at which pages entered the model, where that is known.
         scale: Whether a score is relative to the other pages of the call, or an absolute one of the page.
+        compared: How many of the best pages the second model of a `Cascade` ranked; the first model alone
+            ranked the others. None without a cascade, and where a remote server ranks.
     """
 
     items: tuple[RankedPage, ...]
@@ -156,6 +158,7 @@ class Ranking(Sequence[RankedPage]):
     usage: Usage | None = field(default=None, compare=False)
     max_side: int | None = None
     scale: Literal["relative", "absolute"] = "relative"
+    compared: int | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -247,6 +250,14 @@ class ExtendedReranker(Reranker, Protocol):
         """
         ...
 
+    def explain(self, query: str, page: Page) -> Any:
+        """Return the similarity map of a page, see `ZipReranker.explain`.
+
+        Raises:
+            TypeError: If the reranker has none.
+        """
+        ...
+
     def in_pdf_workers(self) -> AbstractContextManager[None]:
         """Open and render PDFs in the reranker's processes for them, if it has any."""
         ...
@@ -320,6 +331,11 @@ class _Extended:
             raise TypeError(f"{self.model} cannot encode pages without a query")
         usage: Usage = self._reranker.prepare(pages)
         return usage
+
+    def explain(self, query: str, page: Page) -> Any:
+        if not hasattr(self._reranker, "explain"):
+            raise TypeError(f"{self.model} has no similarity map")
+        return self._reranker.explain(query, page)
 
     def in_pdf_workers(self) -> AbstractContextManager[None]:
         workers: Callable[[], AbstractContextManager[None]] = getattr(

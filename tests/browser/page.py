@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-WAIT = 40.0
+WAIT = 90.0
 _DROP = """
-const [name, data, callback] = [arguments[0], arguments[1], arguments[2]];
-const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
 const transfer = new DataTransfer();
-transfer.items.add(new File([bytes], name));
+for (const [name, data] of arguments[0]) {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  transfer.items.add(new File([bytes], name));
+}
 document.getElementById("drop").dispatchEvent(
   new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true}));
 """
@@ -85,7 +86,11 @@ class PageUser:
 
     def drop(self, name: str, data: bytes) -> None:
         """Drop a file on the page."""
-        self.script(_DROP, name, base64.b64encode(data).decode())
+        self.drop_all([(name, data)])
+
+    def drop_all(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Drop several files on the page at once."""
+        self.script(_DROP, [[name, base64.b64encode(data).decode()] for name, data in files])
 
     def keys(self, *keys: str) -> None:
         """Press keys, wherever the focus is."""

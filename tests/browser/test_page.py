@@ -117,12 +117,13 @@ def test_broken_files_are_explained_and_the_page_stays_usable(
         "locked.pdf": (locked, "the PDF is encrypted and needs a password"),
         "empty.pdf": (b"", "the file is empty"),
         "notes.txt": (b"plain text", "is neither a PDF nor an image"),
+        "text.pdf": (b"plain text", "is neither a PDF nor an image"),
         "long.pdf": (long_pdf(1001), "1,001 pages are more than 1,000"),
     }
     for name, (data, message) in files.items():
         user.drop(name, data)
         user.until(lambda name=name, message=message: f"{name}: {message}" in user.text("#problems"))
-    assert len(user.all("#problems .problem")) == 5
+    assert len(user.all("#problems .problem")) == 5  # the last five
     user.click("#problems button")
     assert len(user.all("#problems .problem")) == 4
     path = tmp_path / "scan.png"
@@ -144,6 +145,33 @@ def test_a_name_with_html_is_text(user: PageUser, url: str, scan: bytes) -> None
     user.click("#reranked .thumb")
     user.until(lambda: name in user.text("#viewer-title"))
     assert user.driver.title.startswith("ZipRerank") and not user.all("img[src=x]")
+
+
+def test_sixty_files_at_once_and_names_of_all_kinds(user: PageUser, url: str) -> None:
+    names = ['it\'s "quoted" & <b>bold.pdf', "דוח שנתי.pdf", "تقرير.pdf", "a\u202efdp.exe", "年報 📄.pdf"]
+    names += [f"file {number}.pdf" for number in range(len(names), 60)]
+    user.open(url)
+    user.drop_all([(name, long_pdf(1)) for name in names])
+    user.until(lambda: "60 pages ready" in user.text("#status"))
+    shown = [name.get_property("innerText") for name in user.all("#files .name")]
+    # The override would turn the rest of the line around.
+    assert "\u202e" not in "".join(shown) and shown[:3] == names[:3] and shown[4:] == names[4:]
+    user.ask("Which page is long?")
+    assert len(user.all("#reranked .card")) == 10 and "all 60 pages" in user.text("#more")
+    user.drop("b\u202efdp.exe", b"text")
+    user.until(lambda: "neither" in user.text("#problems"))
+    assert "\u202e" not in user.text("body")
+    assert user.script("return document.documentElement.scrollWidth") <= 1600
+
+
+def test_without_javascript_the_page_says_so(user: PageUser, url: str) -> None:
+    user.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        user.driver.get(url)
+        assert "needs JavaScript" in user.one("main").text
+        assert not user.shows("#choose") and not user.shows("#ask")
+    finally:
+        user.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def test_a_blank_and_a_very_long_question(user: PageUser, url: str, scan: bytes) -> None:

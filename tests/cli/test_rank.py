@@ -144,3 +144,15 @@ def test_html_writes_a_report_with_similarity(capsys: Captured, tmp_path: Path) 
     assert text.count('alt="Kept tokens"') == text.count('alt="Similarity"') == 2
     assert run("rank", SLIDES, "--html", tmp_path / "report.pdf", *SMALL) == 2
     assert "a report ends in .html" in failure(capsys)
+
+
+def test_the_report_of_a_cascade_has_the_second_models_similarity(tmp_path: Path) -> None:
+    target = tmp_path / "report.html"
+    cascade = ["--first-model", "tiny-pointwise", "--first-keep", "2", "--keep-ratio", "0.5"]
+    assert run("rank", SLIDES, "--pages", "2-6", "--top", "4", "--html", target, *cascade, *SMALL) == 0
+    text = target.read_text(encoding="utf-8")
+    best, *others = text.split("ranked by the first model only: no similarity map")
+    assert text.count("<figure>") == text.count('alt="Kept tokens"') == 4
+    assert best.count('alt="Similarity"') == 2 and len(others) == 2
+    assert not any('alt="Similarity"' in article for article in others)
+    assert "the best 2 by both models, the others by the first one only" in text

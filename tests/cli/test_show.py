@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pymupdf
 import pytest
 
 from tests.cli.command import REPORT, Captured, failure, run
-from tests.demo.helpers import Tab
+from tests.demo.helpers import Tab, events
 from tests.helpers.serving import TIMEOUT, command
 from ziprerank_integrations.cli.show import _free_port, _scorers
 from ziprerank_integrations.options import CALL_OPTIONS, CascadeOptions, EngineOptions
@@ -54,6 +56,37 @@ def test_a_question_about_the_files_of_the_command_line() -> None:
             assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_long_work_soon_with_130(tmp_path: Path) -> None:
+    path = tmp_path / "long.pdf"
+    with pymupdf.open() as document:
+        for number in range(900):
+            document.new_page().insert_text((50, 50), f"page {number}")
+        document.save(path)
+    arguments = [*COMMAND, "--no-open", path, "--port", "0", "--device", "cpu"]
+    process = subprocess.Popen(list(map(str, arguments)), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        lines = iter(process.stderr)
+        assert next(lines) == "ziprerank: starting, which takes some seconds\n"
+        url = next(match[1] for line in lines if (match := re.search(r"at (http://\S+)/", line)))
+        with httpx.Client(base_url=url, timeout=TIMEOUT) as client:
+            tab = Tab(client)
+            body = {"scorer": "listwise", "keep_ratio": 0.5}
+            with client.stream("POST", f"{tab.path}/ask", json=body) as response:
+                received = events(response.iter_lines())
+                encoding = next(data for _, data in received if data["stage"] == "encode" and data["done"])
+                assert encoding["total"] == 900
+                process.send_signal(signal.SIGINT)
+                assert [name for name, _ in received][-1] == "cancelled"
+        assert process.wait(20) == 130
+        assert process.stderr.read() == "ziprerank: interrupted\n"
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "example.org", "::"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -30,8 +31,7 @@ Event = tuple[str, dict[str, Any]]
 
 def page_app(settings: ServerSettings) -> FastAPI:
     """Return an app with the page and the bundled models, at small pages."""
-    second = ZipReranker("tiny", max_side=256, device="cpu")
-    first = ZipReranker("tiny-pointwise", max_side=256, device="cpu")
+    first, second = _models()
     app = create_app(second, settings)
     scorers = [
         Scorer(
@@ -51,6 +51,13 @@ def page_app(settings: ServerSettings) -> FastAPI:
     add_page(app, scorers, examples=example_files(), controls=Controls(0.25))
     check_origins(app, "127.0.0.1")
     return app
+
+
+@functools.cache
+def _models() -> tuple[ZipReranker, ZipReranker]:
+    """Return the bundled models; all apps of a test run share their weights and caches."""
+    first, second = (ZipReranker(name, max_side=256, device="cpu") for name in ("tiny-pointwise", "tiny"))
+    return first, second
 
 
 class Tab:

@@ -43,6 +43,28 @@ def test_a_question_is_answered_by_each_scorer(
     assert result["results"][0]["kept"] is not None
 
 
+def test_the_progress_of_a_cascade_counts_the_pages_of_both_models(tab: Tab) -> None:
+    tab.client.post(f"{tab.path}/examples")
+    received = list(events(tab.post_question("Who sells pears?", scorer="cascade").iter_lines()))
+    encoding = [data for name, data in received if name == "progress" and data["stage"] == "encode"]
+    # 29 pages for the first model, and the best 20 of them for the second one.
+    assert {data["total"] for data in encoding} == {49}
+    assert [data["done"] for data in encoding] == [*range(0, 29, 4), *range(29, 49, 4)]
+    stages = [data["stage"] for name, data in received if name == "progress"]
+    assert [stage for stage in dict.fromkeys(stages) if stage != "text"] == ["encode", "select", "rank"]
+    again = tab.ask("Who sells pears?", scorer="cascade")["cost"]
+    assert (again["pages"], again["to_encode"], again["encoded"], again["cached"]) == (29, 49, 0, 49)
+    few = tab.ask("Who sells pears?")["cost"]
+    assert few["to_encode"] == 29
+
+
+def test_a_cascade_of_few_pages_encodes_all_of_them_twice(tab: Tab, pdf_bytes: bytes) -> None:
+    tab.add("fruit.pdf", pdf_bytes)
+    received = list(events(tab.post_question("Who sells pears?", scorer="cascade").iter_lines()))
+    encoding = [data for name, data in received if name == "progress" and data["stage"] == "encode"]
+    assert [(data["done"], data["total"]) for data in encoding] == [(0, 6), (3, 6)]
+
+
 def test_a_second_question_takes_all_pages_from_the_cache(tab: Tab, pdf_bytes: bytes) -> None:
     tab.add("fruit.pdf", pdf_bytes)
     encoded = tab.ask(None)

@@ -77,6 +77,7 @@ def test_the_best_pages_are_ranked_again_and_the_others_continue_below(asynchron
     assert ranking.usage == Usage(
         pages=10, windows=2, encoded=14, ms={"total": 4.0, "large": 1.0, "small": 1.0}
     )
+    assert ranking.compared == 4 and rank(top_n=2).compared == 2
     assert order(rank(top_n=2)) == [6, 7] and first.calls[-1][1] == 4
     assert order(rank(top_n=6)) == [6, 7, 8, 9, 5, 4] and first.calls[-1][1] == 6
 
@@ -87,6 +88,7 @@ def test_unreadable_pages_are_last() -> None:
     ranking = Cascade(first, second, keep=3).rerank("q", PAGES)
     assert order(ranking) == [6, 8, 5, 4, 3, 2, 1, 0, 7, 9]
     assert [item.error is not None for item in ranking] == [False] * 8 + [True] * 2
+    assert ranking.compared == 2  # 6 and 8
 
     class Absolute(ByNumber):
         def rerank(self, query: str, pages: Sequence[Page], *, top_n: int | None = None) -> Ranking:
@@ -94,7 +96,7 @@ def test_unreadable_pages_are_last() -> None:
 
     nothing = Absolute(largest_first=True, broken=[page.source for page in PAGES])
     ranking = Cascade(nothing, second).rerank("q", PAGES)
-    assert len(ranking) == 10 and ranking.scale == "relative"
+    assert len(ranking) == 10 and ranking.scale == "relative" and ranking.compared == 0
     assert asyncio.run(Cascade(nothing, second).arerank("q", PAGES)) == ranking
 
 
@@ -189,6 +191,29 @@ def test_pages_are_prepared_for_the_first_stage() -> None:
     assert PREPARED == [("large", {"a": 1})]
     with pytest.raises(TypeError, match="large cannot encode pages without a query"):
         Cascade(ByNumber(largest_first=True), Optional("b")).prepare(PAGES)
+
+
+def test_the_stages_one_by_one_are_the_ranking_of_both() -> None:
+    class Preparing(ByNumber):
+        def prepare(self, pages: Sequence[Page]) -> Usage:
+            return Usage(pages=len(pages), encoded=len(pages))
+
+    cascade = Cascade(ByNumber(largest_first=True), Preparing(largest_first=False), keep=3)
+    selection = cascade.select("q", PAGES)
+    assert selection.indices == (9, 8, 7) and [page.source for page in selection.pages] == ["9", "8", "7"]
+    assert cascade.prepare_selected(selection.pages).encoded == cascade.keep == 3
+    assert cascade.rerank_selected(selection) == cascade.rerank("q", PAGES)
+
+
+def test_the_similarity_map_is_that_of_the_second_model() -> None:
+    class Explaining(ByNumber):
+        def explain(self, query: str, page: Page) -> str:
+            return f"{query} {page.source}"
+
+    first, second = ByNumber(largest_first=True), Explaining(largest_first=False)
+    assert Cascade(first, second).explain("q", PAGES[3]) == "q 3"
+    with pytest.raises(TypeError, match="large has no similarity map"):
+        Cascade(second, first).explain("q", PAGES[3])
 
 
 def test_sizes_are_those_of_both_stages_or_none() -> None:

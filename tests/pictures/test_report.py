@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,17 @@ def test_the_file_is_checked_before_the_ranking(tmp_path: Path) -> None:
         report.check(tmp_path / "r.pdf")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         report.check(tmp_path / "no" / "r.html")
+
+
+def test_pages_that_only_the_first_model_of_a_cascade_ranked_are_named() -> None:
+    cascade = replace(ranking(["a", "b", "c", "d"], errors=1), compared=1)
+    text = report.document(cascade, top=2, similarity={})
+    assert "the best 1 by both models" in text
+    assert [article.count("ranked by the first model only") for article in text.split("<article>")] == [
+        0,
+        0,
+        1,
+        0,
+    ]
+    assert "c (by the first model only)" in text and "d (by the first" not in text
+    assert "first model" not in report.document(ranking(["a", "b"]), top=1, similarity={})

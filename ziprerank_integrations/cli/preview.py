@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from rich.console import Console
 
+from ziprerank_integrations.cli import terminal
 from ziprerank_integrations.errors import ZipRerankError, one_line, require
 from ziprerank_integrations.pictures.contact_sheet import score_text
 from ziprerank_integrations.pictures.overlays import dim
@@ -21,13 +23,15 @@ def check() -> None:
 
     Raises:
         MissingDependencyError: If the library is not installed.
-        ValueError: If the standard input or output is not a terminal.
+        ValueError: If the standard input or output is not a terminal, or is one without colours.
     """
     require("textual_image", "cli", purpose="--preview")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ValueError(
             "--preview shows pictures in a terminal, and the input or output is none; see --save and --html"
         )
+    if os.environ.get("TERM") == "dumb":
+        raise ValueError("--preview needs a terminal with colours, and TERM is dumb; see --save and --html")
 
 
 def show(ranking: Ranking, *, top: int) -> None:
@@ -37,9 +41,8 @@ def show(ranking: Ranking, *, top: int) -> None:
         ranking: The ranking.
         top: How many pages are shown.
     """
-    from textual_image.renderable import Image  # asks the terminal what it can do
-
-    console = Console(highlight=False)
+    picture = terminal.renderable()
+    console = Console(highlight=False, no_color=False)  # NO_COLOR is about text, not pictures
     for item in ranking.items[:top]:
         console.print(f"\n{item.rank}  {score_text(item.score)}  {one_line(item.page.source)}", markup=False)
         if item.error is not None:
@@ -52,4 +55,4 @@ def show(ranking: Ranking, *, top: int) -> None:
             continue
         if item.evidence is not None:
             image = dim(image, item.evidence)
-        console.print(Image(image, width="auto", height=min(_LINES, max(6, console.height - 4))))
+        console.print(picture(image, width="auto", height=min(_LINES, max(6, console.height - 4))))

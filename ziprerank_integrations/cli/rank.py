@@ -104,12 +104,10 @@ def _reported(top: int | None) -> int:
 def _similarity(
     reranker: ZipReranker | Cascade, ranking: Ranking, top: int | None
 ) -> dict[int, report_file.Similarity]:
-    """Return the similarity maps of the pages that the report shows; a cascade has none."""
-    explain = getattr(reranker, "explain", None)
-    if explain is None:
-        return {}
-    shown = [item for item in ranking.items[: _reported(top)] if item.error is None]
-    return {item.index: explain(ranking.query, item.page).similarity for item in shown}
+    """Return the similarity maps of the pages that the report shows; of a cascade, its second model's."""
+    ranked = ranking.items[: ranking.compared]
+    shown = [item for item in ranked[: _reported(top)] if item.error is None]
+    return {item.index: reranker.explain(ranking.query, item.page).similarity for item in shown}
 
 
 def choose(model: str | None, device: str | None) -> tuple[str, str | None]:

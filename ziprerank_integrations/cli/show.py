@@ -63,7 +63,8 @@ def show(
 ) -> None:
     """Show a page in the browser: drop PDFs, ask a question, see what the reranker does."""
     require("uvicorn", "server", purpose="ziprerank show")
-    from ziprerank_integrations.demo import Controls, add_page
+    require("bm25s", "server", purpose="ziprerank show")
+    from ziprerank_integrations.demo import Controls, Sessions, add_page
     from ziprerank_integrations.demo.examples import example_files
     from ziprerank_integrations.server import ServerSettings, create_app
     from ziprerank_integrations.server import run as runner
@@ -76,6 +77,7 @@ def show(
         )
     paths = [path.resolve() for path in files or ()]
     open_pages(paths, None, "raise")  # a wrong file is reported before a model is loaded
+    report("starting, which takes some seconds")
     settings = ServerSettings() if timeout is None else ServerSettings(timeout=timeout)
     # Threads that wait for one another in a loop take the cores from all other work of the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -91,6 +93,7 @@ def show(
     if bundled and options["keep_ratio"] is None:
         offered = [replace(scorer, keep_ratio=_TINY_KEEP_RATIOS[scorer.name]) for scorer in offered]
     app = create_app(offered[0].reranker, settings)
+    sessions = Sessions(settings)
     add_page(
         app,
         offered,
@@ -100,9 +103,11 @@ def show(
             _KEEP_RATIO if options["keep_ratio"] is None else options["keep_ratio"],
             options["retriever_weight"],
         ),
+        sessions=sessions,
     )
     check_origins(app, host)
     server = runner.server(app, host=host, port=port, log_level="warning")
+    server.on_exit = sessions.cancel  # encoding a long PDF takes minutes
     report(f"model: {chosen}" + ("" if why is None else f" ({why}; --model selects another)"))
     _announce(server, host, open_browser and _has_browser())
     with contextlib.ExitStack() as stack:

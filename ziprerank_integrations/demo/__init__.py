@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from ziprerank_integrations.demo.routes import add_page
 from ziprerank_integrations.demo.scorers import Controls, Scorer
+from ziprerank_integrations.demo.sessions import Sessions
 
-__all__ = ["Controls", "Scorer", "add_page"]
+__all__ = ["Controls", "Scorer", "Sessions", "add_page"]

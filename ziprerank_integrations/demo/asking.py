@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ziprerank_integrations.cancellation import cancelled_by
-from ziprerank_integrations.demo.first_stage import Bm25, order
+from ziprerank_integrations.demo.first_stage import bm25_scores, order
 from ziprerank_integrations.demo.scorers import Controls, Scorer
 from ziprerank_integrations.demo.sessions import Answer, Session, SessionPage
 from ziprerank_integrations.demo.uploads import read_texts
 from ziprerank_integrations.errors import CallCancelledError
 from ziprerank_integrations.server.api_error import ApiError, api_error_for
 from ziprerank_integrations.server.service import Service
-from ziprerank_integrations.types import RankedPage, Usage
+from ziprerank_integrations.types import Page, RankedPage, Usage
 
 T = TypeVar("T")
 
@@ -35,9 +35,9 @@ async def events(
 ) -> AsyncIterator[bytes]:
     """Encode the pages of a session and, if there is a question, rank them; yield server-sent events.
 
-    The events are ``progress`` (``stage``, ``done``, ``total``), ``first`` (the order of the first stage),
-    ``result``, ``error`` (``code``, ``message``) and ``cancelled``. The work ends with the session, with the
-    next question of the tab, and when the client disconnects.
+    The events are ``progress`` (``stage``, ``done``, ``total``; a cascade encodes pages for both models),
+    ``first`` (the order of the first stage), ``result``, ``error`` (``code``, ``message``) and ``cancelled``.
+    The work ends with the session, with the next question of the tab, and when the client disconnects.
 
     Args:
         service: Reads PDFs, and runs the reranker at its turn in the queue.
@@ -81,6 +81,7 @@ class _Work:
         self._cancelled = cancelled
         self._ms: dict[str, float] = {}
         self._encoded = 0
+        self._to_encode = 0
 
     async def run(self, query: str | None) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         begin = time.perf_counter()
@@ -103,17 +104,27 @@ class _Work:
                 # The order of the files is not one of relevance.
                 self._controls = replace(self._controls, retriever_weight=0.0)
                 reranker = self._scorer.with_controls(self._controls)
-        for start in range(0, len(pages), _PAGES):
-            yield "progress", {"stage": "encode", "done": start, "total": len(pages)}
-            batch = [page.page for page in pages[start : start + _PAGES]]
-            self._count(await self._on_device(functools.partial(reranker.prepare, batch)))
+        stages = None if query is None else self._scorer.stages(self._controls)
+        self._to_encode = len(pages) + (0 if stages is None else min(stages.keep, len(pages)))
+        documents = [page.page for page in pages]
+        async for progress in self._encode(reranker.prepare, documents, 0):
+            yield progress
         if query is None:
             yield "result", {"cost": self._cost(Usage(pages=len(pages)), begin)}
             return
-        yield "progress", {"stage": "rank", "done": 0, "total": len(pages)}
-        ranking = await self._on_device(
-            functools.partial(reranker.rerank, query, [page.page for page in pages], prior=scores)
-        )
+        if stages is None:
+            yield "progress", {"stage": "rank", "done": 0, "total": len(pages)}
+            rank = functools.partial(reranker.rerank, query, documents, prior=scores)
+        else:
+            yield "progress", {"stage": "select", "done": 0, "total": len(pages)}
+            select = functools.partial(stages.select, query, documents, prior=scores)
+            selection = await self._on_device(select)
+            self._to_encode = len(pages) + len(selection.pages)
+            async for progress in self._encode(stages.prepare_selected, selection.pages, len(pages)):
+                yield progress
+            yield "progress", {"stage": "rank", "done": 0, "total": len(selection.pages)}
+            rank = functools.partial(stages.rerank_selected, selection)
+        ranking = await self._on_device(rank)
         answer = Answer(ranking, tuple(pages), self._scorer.name, self._controls, tuple(scores))
         usage = ranking.usage if ranking.usage is not None else Usage(pages=len(pages))
         self._count(usage)
@@ -129,6 +140,15 @@ class _Work:
                 "cost": self._cost(usage, begin),
             },
         )
+
+    async def _encode(
+        self, prepare: Callable[[Sequence[Page]], Usage], pages: Sequence[Page], before: int
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Encode pages for one model; ``before`` were encoded for another one."""
+        for start in range(0, len(pages), _PAGES):
+            yield "progress", {"stage": "encode", "done": before + start, "total": self._to_encode}
+            batch = pages[start : start + _PAGES]
+            self._count(await self._on_device(functools.partial(prepare, batch)))
 
     async def _read_texts(self, pages: Sequence[SessionPage]) -> AsyncIterator[int]:
         begin = time.perf_counter()
@@ -146,7 +166,7 @@ class _Work:
     def _first_stage(self, query: str, pages: Sequence[SessionPage]) -> list[float | None]:
         """Return the BM25 score of each page; None for a page without text."""
         begin = time.perf_counter()
-        scores = Bm25([page.text or "" for page in pages]).scores(query)
+        scores = bm25_scores(query, [page.text or "" for page in pages])
         self._ms["first stage"] = (time.perf_counter() - begin) * 1e3
         return [
             score if page.text and page.text.strip() else None
@@ -177,7 +197,8 @@ class _Work:
         return {
             "pages": usage.pages,
             "encoded": self._encoded,
-            "cached": max(0, usage.pages - self._encoded),
+            "to_encode": self._to_encode,
+            "cached": max(0, self._to_encode - self._encoded),
             "windows": usage.windows,
             "tokens_before": usage.tokens_before,
             "tokens_after": usage.tokens_after,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from ziprerank_integrations.types import ExtendedReranker, Page, Reranker, extended
+from ziprerank_integrations.types import ExtendedReranker, Page, Prior, Ranking, Reranker, Usage, extended
 
 Similarity = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -24,6 +24,37 @@ class Controls:
 
     keep_ratio: float = 0.5
     retriever_weight: float = 0.0
+
+
+class Selected(Protocol):
+    """The pages that the first model of a cascade selected; see `cascade.Selection`."""
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        """The selected pages, best first."""
+        ...
+
+
+@runtime_checkable
+class Stages(Protocol):
+    """The stages of a cascade, one by one; see `cascade.Cascade`."""
+
+    @property
+    def keep(self) -> int:
+        """How many pages the second model ranks at most."""
+        ...
+
+    def select(self, query: str, pages: Sequence[Page], *, prior: Prior | None = None) -> Selected:
+        """Rank pages with the first model, and select those that the second one ranks."""
+        ...
+
+    def prepare_selected(self, pages: Sequence[Page]) -> Usage:
+        """Encode pages for the second model."""
+        ...
+
+    def rerank_selected(self, selection: Any) -> Ranking:
+        """Rank selected pages with the second model."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,12 +82,18 @@ class Scorer:
             UnsupportedOptionError: If the checkpoint has no such option.
             ValueError: If a value is out of its range.
         """
-        return extended(
-            extended(self.reranker).with_options(
-                keep_ratio=controls.keep_ratio,
-                retriever_weight=controls.retriever_weight,
-                on_error="last",
-            )
+        return extended(self._configured(controls))
+
+    def stages(self, controls: Controls) -> Stages | None:
+        """Return the stages of `with_controls`; None if the reranker is not a cascade."""
+        configured = self._configured(controls)
+        return configured if isinstance(configured, Stages) else None
+
+    def _configured(self, controls: Controls) -> Reranker:
+        return extended(self.reranker).with_options(
+            keep_ratio=controls.keep_ratio,
+            retriever_weight=controls.retriever_weight,
+            on_error="last",
         )
 
     def describe(self) -> dict[str, Any]:

@@ -217,6 +217,11 @@ class Sessions:
             session.files.clear()
             session.answers.clear()
 
+    def cancel(self) -> None:
+        """Cancel the work of all sessions, when the server stops."""
+        for session in list(self._sessions.values()):
+            session.cancel()
+
     def check(self, session: Session, size: int, pages: int) -> None:
         """Check whether another file fits into the limits.
 

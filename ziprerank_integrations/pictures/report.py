@@ -7,7 +7,7 @@ import hashlib
 import html
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +96,7 @@ def document(ranking: Ranking, *, top: int, similarity: Mapping[int, Similarity]
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"
     side = _SIDE if ranking.max_side is None else ranking.max_side
-    articles = [_article(item, side, similarity.get(item.index)) for item in ranking.items[:top]]
+    articles = [_article(ranking, item, side, similarity.get(item.index)) for item in ranking.items[:top]]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -104,7 +104,7 @@ def document(ranking: Ranking, *, top: int, similarity: Mapping[int, Similarity]
         f"<title>{_text(ranking.query)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{_text(ranking.query)}</h1>\n<p>{_text(_note(ranking, len(articles)))}</p>\n"
         + "".join(articles)
-        + _table(ranking.items[top:])
+        + _table(ranking, top)
         + "</body>\n</html>\n"
     )
 
@@ -113,6 +113,8 @@ def _note(ranking: Ranking, shown: int) -> str:
     usage = ranking.usage
     total = len(ranking) if usage is None else usage.pages
     parts = [f"{shown} of {total} page{'' if total == 1 else 's'}", f"ranked by {ranking.model}"]
+    if ranking.compared is not None:
+        parts.append(f"the best {ranking.compared} by both models, the others by the first one only")
     parts.append(f"scores are {ranking.scale}")
     if usage is not None:
         parts.append(f"{usage.tokens_after:,} of {usage.tokens_before:,} visual tokens")
@@ -120,9 +122,16 @@ def _note(ranking: Ranking, shown: int) -> str:
     return " · ".join(parts)
 
 
-def _article(item: RankedPage, side: int, similarity: Similarity | None) -> str:
+def _by_first_only(ranking: Ranking, item: RankedPage) -> bool:
+    """Return whether only the first model of a cascade ranked a page."""
+    return ranking.compared is not None and item.rank > ranking.compared and item.error is None
+
+
+def _article(ranking: Ranking, item: RankedPage, side: int, similarity: Similarity | None) -> str:
     evidence = item.evidence
     details = ["not ranked: " + item.error if item.error is not None else f"score {score_text(item.score)}"]
+    if _by_first_only(ranking, item):
+        details.append("ranked by the first model only: no similarity map")
     if evidence is not None:
         details.append(f"{len(evidence.kept)} of {evidence.rows * evidence.columns} visual tokens kept")
     title = f"<h2><b>{item.rank}</b>{_text(item.page.source)}</h2>"
@@ -154,17 +163,24 @@ def _article(item: RankedPage, side: int, similarity: Similarity | None) -> str:
     return f"{head}{inputs}<figure>{picture}{images}</figure>\n</article>\n"
 
 
-def _table(items: Sequence[RankedPage]) -> str:
+def _table(ranking: Ranking, top: int) -> str:
+    items = ranking.items[top:]
     if not items:
         return ""
     rows = "".join(
         f"<tr><td>{item.rank}</td><td>{score_text(item.score) if item.error is None else '-'}</td>"
-        f"<td>{_text(item.page.source)}{'' if item.error is None else _text(f' ({item.error})')}</td></tr>\n"
+        f"<td>{_text(item.page.source + _remark(ranking, item))}</td></tr>\n"
         for item in items
     )
     return (
         f"<article>\n<table>\n<tr><th>Rank</th><th>Score</th><th>Page</th></tr>\n{rows}</table>\n</article>\n"
     )
+
+
+def _remark(ranking: Ranking, item: RankedPage) -> str:
+    if item.error is not None:
+        return f" ({item.error})"
+    return " (by the first model only)" if _by_first_only(ranking, item) else ""
 
 
 def _data_uri(image: Image.Image, image_format: str) -> str:

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -28,9 +29,13 @@ class Server(uvicorn.Server):
         freeze: Whether the objects that exist once the model is loaded are exempt from garbage collection:
             over half a million, which every full collection would traverse while it holds the interpreter
             for 0.3 s or more. Only for a process that does nothing else.
+        interrupted: Whether Ctrl-C has stopped it.
+        on_exit: Called at SIGTERM and SIGINT, to cancel work that would take long; None cancels nothing.
     """
 
     freeze = False
+    interrupted = False
+    on_exit: Callable[[], None] | None = None
 
     async def main_loop(self) -> None:
         """Serve until the server is stopped."""
@@ -49,6 +54,9 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; requests for a model that is not loaded soon are abandoned."""
         super().handle_exit(sig, frame)
+        self.interrupted = self.interrupted or sig == signal.SIGINT
+        if self.on_exit is not None:
+            self.on_exit()
         timer = threading.Timer(_LOAD_SECONDS, self._abandon)
         timer.daemon = True
         timer.start()
@@ -107,12 +115,15 @@ def run(server: Server) -> None:
     """Run a server until SIGTERM or SIGINT; ends the process if the model is still being loaded then.
 
     The process must have no other task: see `Server.freeze`.
+
+    Raises:
+        KeyboardInterrupt: After SIGINT, and the same end as at SIGTERM.
     """
     server.freeze = True
     try:
         server.run()
-    except KeyboardInterrupt:
-        pass  # after the same end as at SIGTERM
     finally:
         if server.service.loading:
             os._exit(128 + signal.SIGINT)  # a load cannot be cancelled, and closing the reranker waits for it
+    if server.interrupted:
+        raise KeyboardInterrupt

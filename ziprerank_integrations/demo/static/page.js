@@ -10,7 +10,7 @@ const SUGGESTIONS = [
   "Who repairs the pump of the boiler?",
 ];
 const UNREACHABLE = "The server is not reachable. Is `ziprerank show` still running? Start it again, then repeat this.";
-const STAGES = { text: "Reading the text of the pages", encode: "Encoding pages", rank: "Ranking pages" };
+const STAGES = { text: "Reading the text of the pages", encode: "Encoding pages", select: "Selecting pages with the first model", rank: "Ranking pages" };
 
 const $ = (id) => document.getElementById(id);
 
@@ -135,6 +135,9 @@ const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count ==
 
 // Files
 
+// The server escapes control characters in names too; an override of the direction would turn the line around.
+const nameOf = (file) => file.name.replace(/\p{C}/gu, "\ufffd");
+
 function setFiles(files) {
   state.files = files;
   state.pages.clear();
@@ -153,13 +156,13 @@ function setFiles(files) {
 async function upload(file) {
   if (file.size > state.limits.file_bytes) {
     const most = Math.floor(state.limits.file_bytes / 2 ** 20);
-    throw new Problem(`${file.name}: the file is larger than ${most} MiB, the most that the server accepts.`);
+    throw new Problem(`${nameOf(file)}: the file is larger than ${most} MiB, the most that the server accepts.`);
   }
   let data;
   try {
     data = await file.arrayBuffer();
   } catch {
-    throw new Problem(`${file.name}: the file cannot be read. Is it a folder?`);
+    throw new Problem(`${nameOf(file)}: the file cannot be read. Is it a folder?`);
   }
   const headers = { "Content-Type": "application/octet-stream" };
   const path = inSession(`files?name=${encodeURIComponent(file.name.slice(-300))}`);
@@ -171,7 +174,7 @@ async function upload(file) {
 async function addFiles(files) {
   let added = 0;
   for (const [index, file] of files.entries()) {
-    setStatus(`Adding ${file.name} (${index + 1} of ${files.length})`);
+    setStatus(`Adding ${nameOf(file)} (${index + 1} of ${files.length})`);
     try {
       await withSession(() => upload(file));
       added += 1;
@@ -259,9 +262,10 @@ async function ask(query, controller) {
 }
 
 function progress({ stage, done, total }) {
-  const counted = total && stage !== "rank" ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
+  const counts = total > 0 && (stage === "text" || stage === "encode");
+  const counted = counts ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : "";
   $("work-label").textContent = STAGES[stage] + counted;
-  if (total && stage !== "rank") $("progress").value = done / total;
+  if (counts) $("progress").value = done / total;
   else $("progress").removeAttribute("value");
 }
 
@@ -305,7 +309,7 @@ function showCost(cost) {
   const pruned = cost.tokens_after < cost.tokens_before ? ` of ${cost.tokens_before.toLocaleString("en")}` : "";
   const rows = [
     ["Tokens", cost.tokens_after.toLocaleString("en") + pruned],
-    ["Pages from the cache", `${cost.cached} of ${cost.pages}`],
+    ["Pages from the cache", `${cost.cached} of ${cost.to_encode}${cost.to_encode > cost.pages ? " (both models)" : ""}`],
     ["Forward passes", String(cost.windows)],
     ...Object.entries(cost.ms).map(([stage, ms]) => [capitalized(stage), `${duration(ms)}`]),
     ["Total", duration(cost.total_ms)],
