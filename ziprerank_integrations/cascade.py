@@ -11,6 +11,7 @@ from typing import Any
 from ziprerank_integrations.checks import integer
 from ziprerank_integrations.errors import PageError, UnsupportedOptionError
 from ziprerank_integrations.options import check_prior, check_query, check_top_n
+from ziprerank_integrations.pages.page import check_pages
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.scores import decreasing, extend
 from ziprerank_integrations.types import (
@@ -22,7 +23,6 @@ from ziprerank_integrations.types import (
     Ranking,
     Reranker,
     Usage,
-    check_pages,
     extended,
 )
 

@@ -29,9 +29,10 @@ from ziprerank_integrations.options import (
     check_query,
     check_top_n,
 )
+from ziprerank_integrations.pages.page import check_pages
 from ziprerank_integrations.pages.sizes import Sizes
 from ziprerank_integrations.pictures.explanation import Explanation
-from ziprerank_integrations.types import CacheStats, Closing, Page, Prior, Ranking, Usage, check_pages
+from ziprerank_integrations.types import CacheStats, Closing, Page, Prior, Ranking, Usage
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload, runtime_checkable
 
 from ziprerank_integrations.pages.page import Page
@@ -28,7 +27,6 @@ __all__ = [
     "Ranking",
     "Reranker",
     "Usage",
-    "check_pages",
     "extended",
 ]
 
@@ -394,23 +392,5 @@ class Closing:
     def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def check_pages(pages: Sequence[Page]) -> list[Page]:
-    """Return the pages as a list.
-
-    Raises:
-        TypeError: If one of them is not a `Page`.
-    """
-    candidates = list(pages)
-    for index, page in enumerate(candidates):
-        if not isinstance(page, Page):
-            raise TypeError(f"pages[{index}] is not a Page but a {type(page).__name__}; see Page.from_image")
-    return candidates

@@ -21,7 +21,7 @@ class _Turn:
 
 
 class Turns:
-    """Lets one thread at a time run, in the order of least attained service.
+    """Runs one thread at a time, in the order of least attained service.
 
     The next one is that whose call has used the device least, and of equal ones that whose call started
     first: a call of one window waits for one window of a call of a hundred, not for all of them, and calls of
@@ -65,7 +65,7 @@ class Turns:
                     self._waiting.remove(turn)
 
     def _grant(self) -> None:
-        """Let the next one run."""
+        """Wake the next one."""
         self._running = bool(self._waiting)
         if self._running:
             longest = min(self._waiting, key=lambda turn: turn.since)

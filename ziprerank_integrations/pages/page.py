@@ -6,6 +6,7 @@ Importing this file loads neither Pillow nor httpx; the factories import them wh
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -269,3 +270,16 @@ def _image_file(path: Pathish, name: str | None, root_path: Pathish | None) -> I
 
     full = inside(path, root_path)
     return ImageFile(full, name if name is not None else os.path.basename(full))
+
+
+def check_pages(pages: Sequence[Page]) -> list[Page]:
+    """Return the pages as a list.
+
+    Raises:
+        TypeError: If one of them is not a `Page`.
+    """
+    candidates = list(pages)
+    for index, page in enumerate(candidates):
+        if not isinstance(page, Page):
+            raise TypeError(f"pages[{index}] is not a Page but a {type(page).__name__}; see Page.from_image")
+    return candidates

@@ -13,12 +13,13 @@ import httpx
 from ziprerank_integrations.checks import choice, integer, seconds
 from ziprerank_integrations.errors import RemoteError, UnsupportedOptionError
 from ziprerank_integrations.options import CallOptions, PriorOrder, check_prior, check_query, check_top_n
+from ziprerank_integrations.pages.page import check_pages
 from ziprerank_integrations.remote import payload
 from ziprerank_integrations.remote.background import computed, outcome, run
 from ziprerank_integrations.remote.connection import Connection, ServerInfo
 from ziprerank_integrations.remote.payload import Dialect
 from ziprerank_integrations.remote.status import error_for, parse_json, remote_error
-from ziprerank_integrations.types import Closing, Page, Prior, Ranking, Usage, check_pages
+from ziprerank_integrations.types import Closing, Page, Prior, Ranking, Usage
 from ziprerank_integrations.wire.request import OPTIONS
 from ziprerank_integrations.wire.response import read_response
 from ziprerank_integrations.wire.values import WireError
