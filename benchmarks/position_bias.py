@@ -79,8 +79,10 @@ def measure(
 
 def load(path: Path, length: int, seed: int, count: int | None) -> list[tuple[str, list[Page], set[int]]]:
     """Return questions, each with its right pages among others of all files, in a seeded order."""
-    questions = list(pairs.questions(path))[:count]
+    questions = list(pairs.questions(path))
     corpus = {page.source: page for question in questions for page in map(question.page, question.pages)}
+    if count is not None:
+        questions = random.Random(seed).sample(questions, count)
     lists = []
     for number, question in enumerate(questions):
         rng = random.Random(f"{seed} {number}")
