@@ -88,15 +88,11 @@ def test_pages_that_are_scored_alone_stop_between_batches(
 
 def test_a_call_that_waits_for_the_device_ends(reranker: ZipReranker) -> None:
     event = threading.Event()
-    lock = reranker._engine.load()._device._lock
-    lock.acquire()
+    turns = reranker._engine.load()._device._turns
     threading.Timer(0.1, event.set).start()
     begin = time.monotonic()
-    try:
-        with cancelled_by(event), pytest.raises(CallCancelledError):
-            reranker.rerank("q", pages(2))
-    finally:
-        lock.release()
+    with turns.turn(0, 0), cancelled_by(event), pytest.raises(CallCancelledError):
+        reranker.rerank("q", pages(2))
     assert time.monotonic() - begin < SECONDS
     assert len(reranker.rerank("q", pages(2))) == 2
 
