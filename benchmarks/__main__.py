@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from benchmarks import synthetic, table
 from benchmarks.baseline import Baseline
 from benchmarks.components import Components
-from benchmarks.environment import environment
+from benchmarks.environment import add_device_options, environment, pick
 from benchmarks.experiments import Experiments
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.presets import PRESETS, build
@@ -23,26 +21,20 @@ from benchmarks.profile import shares
 from benchmarks.scenarios import SCENARIOS, Setup
 from benchmarks.stages import stages
 from benchmarks.timing import Timing, cpu_clock, interleave, matmul_rate
-from ziprerank_integrations.engine.checkpoint import pick_device
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure; print the results as tables and write them to a JSON file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="small", help="size of the model")
-    parser.add_argument("--device", help="cuda, mps or cpu; the best available by default")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="bfloat16 on a GPU by default")
+    add_device_options(parser, threads=None)
     parser.add_argument("--attention", default="auto", choices=["auto", "sdpa", "flash", "eager"])
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="repeatable; all by default")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each variant")
     parser.add_argument("--no-stages", action="store_true", help="only the scenarios")
-    parser.add_argument("--threads", type=int, help="CPU threads for torch")
     parser.add_argument("--json", type=Path, help="output file for all results")
     args = parser.parse_args(arguments)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
-    dtype = getattr(torch, args.dtype or ("float32" if device.type == "cpu" else "bfloat16"))
+    device, dtype = pick(args)
     preset = PRESETS[args.preset]
     model = build(preset, device, dtype, args.attention)
     side = preset.max_side

@@ -15,10 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks import flops, synthetic, table
-from benchmarks.environment import environment, write
+from benchmarks.environment import add_device_options, environment, pick, write
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.memory import PROMPT_TOKENS
 from benchmarks.pointwise_costs import Lengths, modes, warm
@@ -27,7 +25,6 @@ from benchmarks.presets import PRESETS, BenchmarkModel, Preset, build
 from benchmarks.synthetic import POINTWISE_QUERY
 from benchmarks.timing import Variant, cpu_clock, interleave
 from ziprerank_integrations import Cascade, Page
-from ziprerank_integrations.engine.checkpoint import pick_device
 from ziprerank_integrations.engine.windows import spans
 
 WINDOW, STRIDE = 20, 10
@@ -178,15 +175,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pages", type=int, action="append", help="repeatable; 100 and 400")
     parser.add_argument("--measure", choices=PRESETS, default="small", help="measured")
     parser.add_argument("--max-side", type=int, help="longest edge of the measured pages; the preset's")
-    parser.add_argument("--device", help="cuda, mps or cpu; the best available by default")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="bfloat16 on a GPU by default")
+    add_device_options(parser)
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each variant")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads for torch")
     parser.add_argument("--json", type=Path, help="output file; the tables are written beside it as .md")
     args = parser.parse_args(arguments)
-    torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
-    dtype = getattr(torch, args.dtype or ("float32" if device.type == "cpu" else "bfloat16"))
+    device, dtype = pick(args)
     preset = PRESETS[args.measure]
     if args.max_side is not None:
         preset = replace(preset, max_side=args.max_side)

@@ -17,14 +17,13 @@ import torch
 
 from benchmarks import synthetic, table
 from benchmarks.cross_encoder_model import cross_encoder
-from benchmarks.environment import environment, write
+from benchmarks.environment import add_device_options, environment, pick, write
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.predictions import KEEP_RATIOS
 from benchmarks.presets import PRESETS, BenchmarkModel, Preset, build
 from benchmarks.synthetic import POINTWISE_QUERY
 from benchmarks.timing import Variant, cpu_clock, interleave
 from ziprerank_integrations import Page
-from ziprerank_integrations.engine.checkpoint import pick_device
 
 TOLERANCE = 1e-4
 BATCHES = (32, 1)  # 32 is the CrossEncoder's default
@@ -95,16 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure; print the table and write it and the results to files."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cross_encoder", description=__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="small", help="size of the models")
-    parser.add_argument("--device", help="cuda, mps or cpu; the best available by default")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="bfloat16 on a GPU by default")
+    add_device_options(parser)
     parser.add_argument("--pages", type=int, default=20, help="pages of the call, at most 20")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each variant")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads for torch")
     parser.add_argument("--json", type=Path, help="output file; the table is written beside it as .md")
     args = parser.parse_args(arguments)
-    torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
-    dtype = getattr(torch, args.dtype or ("float32" if device.type == "cpu" else "bfloat16"))
+    device, dtype = pick(args)
     preset = PRESETS[args.preset]
     measured = measure(build(preset, device, dtype, "auto"), preset, args.pages, args.repeats)
     results: dict[str, Any] = environment("benchmarks.cross_encoder", arguments, device)

@@ -1,7 +1,8 @@
-"""What every result states: the command, the machine and the versions."""
+"""Where a benchmark runs, and what every result states: the command, the machine and the versions."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import sys
@@ -11,6 +12,23 @@ from typing import Any
 
 import torch
 import transformers
+
+from ziprerank_integrations.engine.checkpoint import pick_device
+
+
+def add_device_options(parser: argparse.ArgumentParser, *, threads: int | None = 1) -> None:
+    """Add the options that `pick` reads; ``threads`` is the default, None that of torch."""
+    parser.add_argument("--device", help="cuda, mps or cpu; the best available by default")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="bfloat16 on a GPU by default")
+    parser.add_argument("--threads", type=int, default=threads, help="CPU threads for torch")
+
+
+def pick(args: argparse.Namespace) -> tuple[torch.device, torch.dtype]:
+    """Set the number of threads, and return the device and the dtype."""
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    device = pick_device(args.device)
+    return device, getattr(torch, args.dtype or ("float32" if device.type == "cpu" else "bfloat16"))
 
 
 def environment(module: str, arguments: Sequence[str] | None, device: torch.device) -> dict[str, Any]:

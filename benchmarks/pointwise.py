@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks import pointwise_table, synthetic
-from benchmarks.environment import environment, write
+from benchmarks.environment import add_device_options, environment, pick, write
 from benchmarks.loaded_engine import LoadedEngine
 from benchmarks.pointwise_costs import Lengths, counted, modes
 from benchmarks.presets import PRESETS, BenchmarkModel, Preset, build
@@ -25,7 +25,6 @@ from benchmarks.stock_pointwise import StockPointwise
 from benchmarks.synthetic import POINTWISE_QUERY
 from benchmarks.timing import Variant, cpu_clock, interleave
 from ziprerank_integrations import Page
-from ziprerank_integrations.engine.checkpoint import pick_device
 from ziprerank_integrations.engine.pointwise_config import INSTRUCTION
 from ziprerank_integrations.engine.prompts import pointwise
 
@@ -115,22 +114,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--preset", action="append", choices=PRESETS, help="counted; repeatable; 2b, 4b and 8b"
     )
     parser.add_argument("--measure", choices=[*PRESETS, "none"], default="small", help="measured")
-    parser.add_argument("--device", help="cuda, mps or cpu; the best available by default")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="bfloat16 on a GPU by default")
+    add_device_options(parser)
     parser.add_argument("--pages", type=int, default=20, help="pages of a measured call")
     parser.add_argument("--repeats", type=int, default=7, help="timed runs of each variant")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads for torch")
     parser.add_argument("--json", type=Path, help="output file; the tables are written beside it as .md")
     args = parser.parse_args(arguments)
-    torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
+    device, dtype = pick(args)
     results: dict[str, Any] = {
         **environment("benchmarks.pointwise", arguments, device),
         "counted": {name: counted(PRESETS[name], Lengths()) for name in args.preset or ("2b", "4b", "8b")},
         "measured": None,
     }
     if args.measure != "none":
-        dtype = getattr(torch, args.dtype or ("float32" if device.type == "cpu" else "bfloat16"))
         preset = PRESETS[args.measure]
         model = build(preset, device, dtype, "auto")
         results["measured"] = {"preset": args.measure, **measure(model, preset, args.pages, args.repeats)}
