@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import torch
@@ -12,8 +13,17 @@ from benchmarks.predictions import KEEP_RATIOS
 from benchmarks.scenarios import Setup
 from ziprerank_integrations import Page
 
-MATRIX = ("mm", "bmm", "addmm", "baddbmm", "_scaled_dot_product")
-ELEMENTWISE = ("add", "div", "mean", "mul", "neg", "pow", "rsqrt", "silu", "sub", "sum")
+# mm, bmm, addmm, _scaled_mm, …; on a GPU the time of attention is that of _flash_attention_forward and others.
+_MATRIX = re.compile(r"mm$|attention|attn")
+_ELEMENTWISE = re.compile(r"_?(add|div|mean|mul|neg|pow|rsqrt|silu|sub|sum|(fused_)?rms_norm)_?")
+
+
+def category(key: str) -> str | None:
+    """Return ``matrix`` or ``elementwise`` for an operation of torch, such as ``aten::mm``, else ``None``."""
+    _, _, name = key.rpartition("::")
+    if _MATRIX.search(name):
+        return "matrix"
+    return "elementwise" if _ELEMENTWISE.fullmatch(name) else None
 
 
 def shares(setup: Setup) -> dict[str, dict[str, float]]:
@@ -39,10 +49,9 @@ def shares(setup: Setup) -> dict[str, dict[str, float]]:
             wall = time.perf_counter() - begin
         spent = {"matrix": 0.0, "elementwise": 0.0}
         for event in record.key_averages():
-            name = event.key.removeprefix("aten::")
-            category = "matrix" if name.startswith(MATRIX) else "elementwise"
-            if category == "matrix" or name.rstrip("_") in ELEMENTWISE:
+            found = category(event.key)
+            if found is not None:
                 micro = event.self_device_time_total if cuda else event.self_cpu_time_total
-                spent[category] += micro / 1e6 / wall
+                spent[found] += micro / 1e6 / wall
         result[f"keep {keep}"] = {**spent, "rest": 1 - sum(spent.values())}
     return result

@@ -99,7 +99,7 @@ def soak(
     quiet: float,
     attacked: float,
     clients: int = 32,
-    pause: float = 1.0,
+    pause: float = 2.0,
     names: tuple[str, ...] = tuple(ATTACKS),
     head_timeout: float = 10.0,
     timeout: float = 20.0,

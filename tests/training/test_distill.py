@@ -124,7 +124,10 @@ def test_a_target_that_is_another_file_is_kept(tmp_path: Path) -> None:
     assert target.read_text() == '{"no": "line"}\n'
 
 
-def test_a_full_disk_stops_the_requests_and_keeps_the_responses(tmp_path: Path, endpoint: str) -> None:
+def test_a_full_disk_stops_the_requests_and_keeps_the_responses(
+    tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
     picture(1, (50, 60)).save(tmp_path / "a.png")
     questions = [{"query": f"number {number}", "pages": ["a.png"]} for number in range(40)]
     source, target = write(tmp_path / "questions.jsonl", *questions), tmp_path / "ranked.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -150,9 +151,8 @@ def test_the_longest_query_equals_the_loop(name: str, tmp_path: Path) -> None:
     folder = checkpoints.make(tmp_path, layers=LAYERS, ziprerank=own, seed=3)
     loop, reranker = Loop(folder, own), ZipReranker(folder)
     count = reranker._engine.load().checkpoint.text.count
-    query = "revenue of 2023 and 2024, " * 700
-    while count(query) > 4096:
-        query = query[:-1]
+    text = "revenue of 2023 and 2024, " * 700
+    query = text[: bisect.bisect(range(len(text)), 4096, key=lambda length: count(text[:length])) - 1]
     assert count(query) == 4096
     sheets = [picture(seed, size) for seed, size in enumerate([(64, 64), (64, 32), (64, 64)])]
     ranking = reranker.rerank(query, [Page.from_image(sheet) for sheet in sheets])
