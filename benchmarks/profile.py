@@ -13,7 +13,7 @@ from benchmarks.predictions import KEEP_RATIOS
 from benchmarks.scenarios import Setup
 from ziprerank_integrations import Page
 
-# mm, bmm, addmm, _scaled_mm, …; on a GPU the time of attention is that of _flash_attention_forward and others.
+# mm, addmm, _scaled_mm, …; on a GPU the time of attention is that of _flash_attention_forward and others.
 _MATRIX = re.compile(r"mm$|attention|attn")
 _ELEMENTWISE = re.compile(r"_?(add|div|mean|mul|neg|pow|rsqrt|silu|sub|sum|(fused_)?rms_norm)_?")
 

@@ -14,9 +14,9 @@ _TEXT = """
 `ziprerank serve` in a process of its own, with a minimal Qwen3-VL with random weights. 32 clients (the
 three adapters with `url=` and `RemoteReranker`, in equal parts) send requests, each after a pause of two
 seconds in the mean, and compare every ranking with that of the same model in their process. They run in one
-process; with a pause of one second, its interpreter was busy three quarters of the time on a slow machine, and
-they waited for each other as much as for the server. Then attacks run beside them, two at a time. Where two
-figures are given, the first one is without attacks.
+process; with a pause of one second its interpreter was busy three quarters of the time on a slow machine, so
+that they waited for each other as much as for the server. Then attacks run beside them, two at a time. Where
+two figures are given, the first one is without attacks.
 
 The latencies (p50, p95, their ratio, `/health`) need a quiet machine: they are checked only if other
 programs use at most 5 % of the cores. Clients and attackers use the same cores as the server. All other
