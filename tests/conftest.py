@@ -11,7 +11,7 @@ from pathlib import Path
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # So it would be on a CPU with AMX.
 os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE"
-# Tests run on all cores at once, and subprocesses inherit this: threads of OpenMP spin while they wait for a core.
+# Subprocesses inherit this. Tests take all cores, and OpenMP's threads spin while they wait for one.
 os.environ["OMP_NUM_THREADS"] = "1"
 # No telemetry from tests.
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"

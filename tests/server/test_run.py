@@ -17,7 +17,6 @@ import pytest
 from tests.helpers.serving import Hashing, started, until
 from ziprerank_integrations.server import create_app, run
 
-
 LOAD_SECONDS = 3.0  # instead of 20, that accepted requests wait for the model
 
 
