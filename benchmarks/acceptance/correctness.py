@@ -28,9 +28,9 @@ def logits(ranking: Ranking) -> torch.Tensor:
 
 
 def single_precision(setup: Setup) -> list[Row]:
-    """Compare ``small`` in float32 with transformers on the device, and with the engine on the CPU."""
+    """Compare a model in float32 with transformers on the device, and with the engine on the CPU."""
     torch.backends.cudnn.allow_tf32 = False
-    preset = PRESETS["small"]
+    preset = PRESETS["toy" if setup.name == "toy" else "small"]
     stock = stock_model(preset, CPU, torch.float32)
     reference = LoadedEngine(wrap(stock, preset))
     model = wrap(copy.deepcopy(stock).to(setup.device), preset)
