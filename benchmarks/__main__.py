@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "dtype": str(dtype).removeprefix("torch."),
         "clock": "CPU seconds" if cpu_clock(device) is time.process_time else "seconds",
         "matmul_flops_per_second": rate,
-        "stages": {} if args.no_stages else stages(setup, preset, rate),
+        "stages": {} if args.no_stages else stages(setup, preset, rate, args.repeats),
         "profile": {} if args.no_stages else shares(setup),
     }
     sys.stdout.write(table.head(results))

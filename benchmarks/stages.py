@@ -23,7 +23,7 @@ from ziprerank_integrations.engine.sequence import build
 
 
 @torch.inference_mode()
-def stages(setup: Setup, preset: Preset, rate: float, repeats: int = 5) -> dict[str, dict[str, float]]:
+def stages(setup: Setup, preset: Preset, rate: float, repeats: int) -> dict[str, dict[str, float]]:
     """Measure each stage alone.
 
     Returns:

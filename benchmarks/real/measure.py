@@ -18,9 +18,10 @@ import torch
 
 from benchmarks import table
 from benchmarks.environment import environment, write
+from benchmarks.real import settings as candidates
 from benchmarks.real.dataset import FOLDER, QUESTIONS, Dataset, load
 from benchmarks.real.fetch import fetch
-from benchmarks.real.settings import CANDIDATES, SETTINGS
+from benchmarks.real.settings import SETTINGS
 from ziprerank_integrations import ZipReranker
 from ziprerank_integrations.evaluation import fit
 from ziprerank_integrations.evaluation.metrics import METRICS
@@ -55,7 +56,11 @@ def measure(
         One line per question, as in ``results.jsonl``.
     """
     evaluation = Evaluation(
-        reranker=reranker, name=setting, output=output, settings={"setting": setting}, top_k=CANDIDATES
+        reranker=reranker,
+        name=setting,
+        output=output,
+        settings={"setting": setting},
+        top_k=candidates.CANDIDATES,
     )
     return evaluation.run(SETTINGS[setting](dataset, folder, seed), seed=seed)
 
@@ -124,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "model": args.model,
         "digest": name,
         "questions": len(dataset.questions),
-        "candidates": CANDIDATES,
+        "candidates": candidates.CANDIDATES,
         "settings": settings,
     }
     write(results, render(results), args.json)
