@@ -223,27 +223,42 @@ async def test_a_replica_is_unhealthy_after_three_unexpected_failures(untied: Pa
     assert await engine.info() == (str(untied), engine._reranker.sizes)
 
 
+INSTRUCTED: list[dict[str, Any]] = [{}, {"instruction": "Find a page about ships."}]
+
+
+async def test_a_replica_with_a_pointwise_checkpoint(pointwise: Path) -> None:
+    pages = [Page.from_image(picture(seed, SIZE)) for seed in range(6)]
+    engine = EngineDeployment({"model": str(pointwise)})
+    for changes in INSTRUCTED:
+        own = extended(connect(model=str(pointwise))).with_options(**changes).rerank("blue", pages)
+        response = await engine.rerank("blue", pages, None, changes, names=[])
+        assert [(item["index"], item["relevance_score"]) for item in response["results"]] == [
+            (item.index, pytest.approx(item.score, rel=1e-5)) for item in own
+        ]
+        assert response["scale"] == own.scale == "absolute"
+
+
 @pytest.mark.slow
-def test_a_pointwise_checkpoint_and_a_cascade_on_a_cluster(url: str, pointwise: Path, untied: Path) -> None:
-    common = {"num_gpus": 0, "num_cpus": 0.1, "ingress_cpus": 0.1}
+def test_a_cascade_on_a_cluster(url: str, pointwise: Path, untied: Path) -> None:
+    options = {"model": str(untied), "first_model": str(pointwise), "first_keep": 2}
     pages = [Page.from_image(encoded(picture(seed, SIZE))) for seed in range(6)]
-    for name, options in (
-        ("pointwise", {"model": str(pointwise)}),
-        ("cascade", {"model": str(untied), "first_model": str(pointwise), "first_keep": 2}),
-    ):
-        serve.run(build_app({**common, **options}), name=name, route_prefix=f"/{name}")
-        until(lambda name=name: httpx.get(f"{url}/{name}/ready").status_code == 200)
-        local = connect(**options)
-        assert httpx.get(f"{url}/{name}/v1/model").json()["id"] == extended(local).model
-        with RemoteReranker(f"{url}/{name}", timeout=60) as client:
-            for changes in ({}, {"instruction": "Find a page about ships."}):
-                own = extended(local).with_options(**changes).rerank("blue", pages)
-                ranking = client.with_options(**changes).rerank("blue", pages)
-                assert [(item.index, item.score) for item in ranking] == [
-                    (item.index, pytest.approx(item.score, rel=1e-5)) for item in own
-                ]
-                assert ranking.scale == own.scale == ("relative" if name == "cascade" else "absolute")
-        serve.delete(name)
+    serve.run(
+        build_app({"num_gpus": 0, "num_cpus": 0.1, "ingress_cpus": 0.1, **options}),
+        name="cascade",
+        route_prefix="/cascade",
+    )
+    until(lambda: httpx.get(f"{url}/cascade/ready").status_code == 200)
+    local = extended(connect(**options))
+    assert httpx.get(f"{url}/cascade/v1/model").json()["id"] == local.model
+    with RemoteReranker(f"{url}/cascade", timeout=60) as client:
+        for changes in INSTRUCTED:
+            own = local.with_options(**changes).rerank("blue", pages)
+            ranking = client.with_options(**changes).rerank("blue", pages)
+            assert [(item.index, item.score) for item in ranking] == [
+                (item.index, pytest.approx(item.score, rel=1e-5)) for item in own
+            ]
+            assert ranking.scale == own.scale == "relative"
+    serve.delete("cascade")
     with RemoteReranker(url, instruction="Find a page about ships.") as client:
         with pytest.raises(RemoteError, match="instruction needs a pointwise") as caught:
             client.rerank("blue", pages)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -97,16 +96,18 @@ def test_a_stopped_run_resumes_exactly(
 
 @pytest.mark.slow
 def test_two_processes_train_the_same_weights_as_one(tmp_path: Path, untied: Path) -> None:
-    weights = []
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    for name, launcher in (("one", [sys.executable]), ("two", launched)):
+    recipes = []
+    for name in ("one", "two"):
         (tmp_path / name).mkdir()
         settings = {"data": stage2_data(tmp_path / name).name, "epochs": 2, "effective_batch": 4}
-        path = recipe(tmp_path / name, model=str(untied), **settings, learning_rate=1e-3)
-        command = [*launcher, "-m", "ziprerank_integrations.cli", "train", "stage2", "--config", str(path)]
-        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        weights.append(load_weights(tmp_path / name / "out"))
-    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-5) for name in weights[0])
+        recipes.append(recipe(tmp_path / name, model=str(untied), **settings, learning_rate=1e-3))
+    arguments = [["train", "stage2", "--config", str(path)] for path in recipes]
+    assert main(arguments[0]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, "-m", "ziprerank_integrations.cli", *arguments[1]]
+    subprocess.run(command, check=True, capture_output=True)
+    one, two = (load_weights(path.parent / "out") for path in recipes)
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
 
 
 @pytest.mark.slow
