@@ -196,7 +196,8 @@ def test_a_disconnected_client_cancels_the_work_on_the_device(
     tab.add("scan.png", png_bytes)
     body = {"scorer": "listwise", "keep_ratio": 0.5}
     with client.stream("POST", f"{tab.path}/ask", json=body) as response:
-        assert next(response.iter_lines()) == "event: progress"
+        lines = response.iter_lines()  # when this is deleted, the connection is closed
+        assert next(lines) == "event: progress"
         assert reranker.started.wait(TIMEOUT) and not reranker.cancelled.is_set()
     assert reranker.cancelled.wait(TIMEOUT)
 

@@ -41,9 +41,8 @@ def test_attacks_cost_good_clients_nothing(
         "urls_of_private_addresses",
     )
     log = tmp_path / "server.log"
-    result = soak(
-        untied, make_pdf(4), log, quiet=1, attacked=8, clients=8, names=names, head_timeout=2, timeout=20
-    )
+    short = {"quiet": 2.0, "attacked": 8.0, "pause": 0.5, "head_timeout": 2.0, "timeout": 20.0}
+    result = soak(untied, make_pdf(4), log, clients=8, names=names, **short)
     assert not result.faults, "\n".join(result.faults)[:5000]
     assert len(result.attacked.samples) > 20
     assert set(counted(result.runs)) == set(names)
