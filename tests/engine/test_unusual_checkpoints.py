@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import picture
 from ziprerank_integrations import Page, ZipReranker
 from ziprerank_integrations.engine import checkpoint_config
+from ziprerank_integrations.engine.checkpoint import load, set_vision_frequencies
+from ziprerank_integrations.options import EngineOptions
+from ziprerank_integrations.training import tasks
+from ziprerank_integrations.training.model import Qwen3VLForRanking
 
 
 @pytest.fixture
@@ -63,3 +68,23 @@ def test_one_of_several_shards_is_not_a_complete_download(copied: Path) -> None:
     save_file(weights, copied / "model-00001-of-00002.safetensors", {"format": "pt"})
     (copied / "model.safetensors").unlink()
     assert not checkpoint_config._complete(copied)
+
+
+@pytest.mark.parametrize("theta", [100.0, 10_000.0])
+def test_the_rotary_base_of_the_tower_is_that_of_the_config(copied: Path, theta: float) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    config["vision_config"]["rope_parameters"] = {"rope_type": "axial", "rope_theta": theta}
+    (copied / "config.json").write_text(json.dumps(config))
+    read = checkpoint_config.read(copied)
+    engine, training = load(read, EngineOptions(device="cpu")).vision._visual, stock(read)
+    expected = theta ** (-torch.arange(4) / 4)
+    for visual in (engine, training):
+        assert torch.allclose(visual.rotary_pos_emb.inv_freq, expected)
+        # As older versions of transformers leave it.
+        visual.rotary_pos_emb.inv_freq = 10_000 ** (-torch.arange(4) / 4)
+        set_vision_frequencies(visual, read)
+        assert torch.allclose(visual.rotary_pos_emb.inv_freq, expected)
+
+
+def stock(config: checkpoint_config.CheckpointConfig) -> Any:
+    return tasks.load(Qwen3VLForRanking, config, torch.float32).model.visual

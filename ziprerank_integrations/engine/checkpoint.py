@@ -148,7 +148,7 @@ def _load(
     config: CheckpointConfig, options: EngineOptions, *, answers: bool = True
 ) -> tuple[Any, Tensor, Any, CheckpointConfig, Kernel]:
     """Return the arguments of `assemble`; without ``answers``, the output layer may be missing."""
-    from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+    from transformers import Qwen3VLForConditionalGeneration
 
     target, quantize = pick_device(options.device), options.quantize
     prepare_process(target)
@@ -159,7 +159,7 @@ def _load(
         check_quantization(quantize, target, weight_dtype)
     folder = config.folder
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = load_tokenizer(config)
         if tokenizer.chat_template is None and (folder / "chat_template.json").exists():
             # Where processors of older versions of transformers kept it.
             tokenizer.chat_template = read_json(folder, "chat_template.json")["chat_template"]
@@ -181,6 +181,7 @@ def _load(
             )
             model, report = loaded
             del loaded
+            set_vision_frequencies(model.model.visual, config)
     except CheckpointError:
         raise
     except Exception as error:
@@ -208,6 +209,35 @@ def _load(
             raise
         raise EngineError(f"the model does not fit into the memory of {target}") from error
     return core, head, tokenizer, config, kernel
+
+
+def load_tokenizer(config: CheckpointConfig) -> Any:
+    """Return transformers' tokenizer of a checkpoint."""
+    from transformers import AutoTokenizer
+
+    # It reads the model's config too, and older versions warn of what newer ones have written there.
+    with no_progress():
+        return AutoTokenizer.from_pretrained(config.folder, local_files_only=True, trust_remote_code=False)
+
+
+def set_vision_frequencies(visual: Any, config: CheckpointConfig) -> None:
+    """Set the frequencies of the tower's rotary positions to those of the checkpoint's config.
+
+    Older versions of transformers ignore ``rope_theta`` of ``vision_config`` and take 10,000, Qwen3-VL's own.
+
+    Args:
+        visual: transformers' ``Qwen3VLVisionModel``.
+        config: The checkpoint's config.
+    """
+    theta = (config.raw["vision_config"].get("rope_parameters") or {}).get("rope_theta")
+    if not isinstance(theta, int | float):
+        return
+    rotary = visual.rotary_pos_emb
+    count = len(rotary.inv_freq)
+    frequencies = theta ** (-torch.arange(count, device="cpu", dtype=torch.float64) / count)
+    frequencies = frequencies.to(rotary.inv_freq)
+    if not torch.allclose(frequencies, rotary.inv_freq, rtol=1e-5, atol=0.0):
+        rotary.inv_freq = frequencies
 
 
 def transformers_config(config: CheckpointConfig) -> Any:

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import AutoTokenizer
 
 from ziprerank_integrations.engine import checkpoint_config
-from ziprerank_integrations.engine.checkpoint import load_weights, no_progress, transformers_config
+from ziprerank_integrations.engine.checkpoint import (
+    load_tokenizer,
+    load_weights,
+    no_progress,
+    set_vision_frequencies,
+    transformers_config,
+)
 from ziprerank_integrations.engine.checkpoint_config import CheckpointConfig
 from ziprerank_integrations.engine.embedder import Embedder
 from ziprerank_integrations.engine.page_store import identity
@@ -179,14 +184,13 @@ def folder(model: str) -> Path:
 
 def encoder(config: CheckpointConfig) -> TextEncoder:
     """Load the tokenizer of a checkpoint."""
-    tokenizer = AutoTokenizer.from_pretrained(config.folder, local_files_only=True, trust_remote_code=False)
-    return TextEncoder(tokenizer, int(config.raw["image_token_id"]))
+    return TextEncoder(load_tokenizer(config), int(config.raw["image_token_id"]))
 
 
 def load(model_class: Any, config: CheckpointConfig, dtype: torch.dtype, attention: str = "sdpa") -> Any:
     """Load a model of a subclass of the stock one; of a pointwise checkpoint only the layers that run."""
     with no_progress():
-        return model_class.from_pretrained(
+        model = model_class.from_pretrained(
             config.folder,
             config=transformers_config(config),
             dtype=dtype,
@@ -194,3 +198,5 @@ def load(model_class: Any, config: CheckpointConfig, dtype: torch.dtype, attenti
             local_files_only=True,
             attn_implementation=attention,
         )
+    set_vision_frequencies(model.model.visual, config)
+    return model
