@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import httpx
 import pytest
@@ -159,11 +160,22 @@ class Slow:
         raise AssertionError("is cancelled before")
 
 
-@pytest.fixture
-def slow() -> Iterator[tuple[Slow, httpx.Client]]:
+class Version:
+    """Middleware that states a version of ASGI. From 2.4 on a stream ends when something is sent."""
+
+    def __init__(self, app: Any, version: str) -> None:
+        self.app, self.version = app, version
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app({**scope, "asgi": {"version": "3.0", "spec_version": self.version}}, receive, send)
+
+
+@pytest.fixture(params=["2.3", "2.4"])
+def slow(request: pytest.FixtureRequest) -> Iterator[tuple[Slow, httpx.Client]]:
     reranker = Slow()
     app = create_app(reranker, SETTINGS)
     add_page(app, [Scorer("listwise", reranker)])
+    app.add_middleware(Version, version=request.param)
     with running(app) as url, httpx.Client(base_url=url, timeout=TIMEOUT) as client:
         yield reranker, client
 

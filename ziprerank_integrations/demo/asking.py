@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ async def events(
     scorer: Scorer,
     controls: Controls,
     query: str | None,
+    disconnected: Callable[[], Coroutine[Any, Any, None]],
 ) -> AsyncIterator[bytes]:
     """Encode the pages of a session and, if there is a question, rank them; yield server-sent events.
 
@@ -45,8 +47,12 @@ async def events(
         scorer: The reranker.
         controls: The options of the call.
         query: The question, checked; None only encodes.
+        disconnected: Returns when the client has disconnected. Not every server ends the stream then: with
+            ASGI 2.4 it ends when something is sent.
     """
     cancelled = session.start()
+    watch = asyncio.ensure_future(disconnected())
+    watch.add_done_callback(lambda _: cancelled.set())
     try:
         async for name, data in _Work(service, session, scorer, controls, cancelled).run(query):
             yield event(name, data)
@@ -56,7 +62,8 @@ async def events(
         api_error = api_error_for(error)
         yield event("error", {"code": api_error.code, "message": str(api_error)})
     finally:
-        cancelled.set()  # the client may have disconnected
+        cancelled.set()  # the stream may have been closed
+        watch.cancel()
         session.end(cancelled)
 
 

@@ -243,7 +243,12 @@ class _Demo:
         self._check_query(question.query)
         controls = Controls(question.keep_ratio, question.retriever_weight)
         stream = asking.events(
-            self._service, session, self._scorers[question.scorer], controls, question.query
+            self._service,
+            session,
+            self._scorers[question.scorer],
+            controls,
+            question.query,
+            functools.partial(body.disconnected, request),
         )
         return StreamingResponse(stream, media_type="text/event-stream")
 

@@ -109,3 +109,9 @@ async def parse_form(request: Request, body: bytes) -> tuple[Mapping[str, str], 
             else:
                 fields[name] = value
         return fields, files
+
+
+async def disconnected(request: Request) -> None:
+    """Return when the client has disconnected. The body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

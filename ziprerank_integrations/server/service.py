@@ -176,7 +176,7 @@ class Service:
                 limit, timeout = self.settings.max_body_bytes, self.settings.body_timeout
                 data = await _within(slot, body.read(request, slot, limit, timeout))
                 slot.admit()
-                response = await _within(slot, self._rank(slot, data, parse), _client_disconnected(request))
+                response = await _within(slot, self._rank(slot, data, parse), body.disconnected(request))
             finally:
                 slot.release()
             return JSONResponse(response)
@@ -323,12 +323,6 @@ def _rerank(
             # The index of the document with the page's content, not of one that repeats it.
             error.index = cast(RequestPage, rank_request.pages[error.index].origin).index
         raise
-
-
-async def _client_disconnected(request: Request) -> None:
-    """Return when the client has disconnected. The body must have been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _within(
