@@ -16,7 +16,7 @@ FLOORS_STAMP := $(FLOORS)/.installed-$(CHECKSUM)
 LOWEST := build/lowest.txt
 
 MINUTES ?= 105
-SOAK ?= tests/soak
+SOAK ?= tests
 JOBS ?= 2
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
@@ -38,7 +38,7 @@ help:
 	@echo "make notebooks  run the notebooks of examples/ and save their outputs"
 	@echo "make tiny    train the bundled model from scratch (MINUTES=$(MINUTES) on one core; can be stopped and continued)"
 	@echo "make tiny-pointwise  train the bundled pointwise model on top of it, in minutes"
-	@echo "make soak    run the long load and fault tests; figures are written to benchmarks/soak.md (SOAK=a file of tests/soak)"
+	@echo "make soak    run the long tests of load, faults, memory, training and guides; figures are written to benchmarks/soak.md (SOAK=$(SOAK))"
 	@echo "make lint    run ruff and mypy"
 	@echo "make format  format the code with ruff"
 	@echo "make clean   remove the environment and everything generated"

@@ -174,7 +174,9 @@ def test_arguments_come_from_a_file_or_the_command_line() -> None:
     assert isinstance(app, serve.Application)
 
 
+# Notebook 08 runs the example too.
 @pytest.mark.slow
+@pytest.mark.soak
 def test_the_parquet_example(cluster: None, tmp_path: Path, untied: Path, small: ZipReranker) -> None:
     import pyarrow
     from pyarrow import parquet

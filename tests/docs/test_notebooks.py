@@ -29,6 +29,7 @@ NAMES = [
     "10_ocr",
 ]
 REQUIRED = {"10_ocr": "rapidocr"}
+LONG = {"05_pruning_tradeoff", "07_evaluate", "10_ocr"}  # the code of 10_ocr is run by test_ocr.py too
 # Outputs are published: they must not contain anything of the machine that ran them.
 MACHINE = re.compile(r"/(?:work|tmp|root|home|Users)/|at 0x[0-9a-f]{6}|\x1b\[")
 
@@ -90,7 +91,9 @@ def test_links_exist(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.soak] * (name in LONG)) for name in NAMES]
+)
 def test_a_notebook_runs_from_top_to_bottom(name: str, tmp_path: Path) -> None:
     if name in REQUIRED and find_spec(REQUIRED[name]) is None:
         pytest.skip(f"needs {REQUIRED[name]}")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers import checkpoints
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 # In subprocesses: the peak of a process never decreases, and that of getrusage starts at the peak of the
 # parent. This prints by how many MB the peak of 120 pages exceeds that of 30, and the MB in the cache.

@@ -40,6 +40,7 @@ def top_hits(model: Path, lists: list[tuple[str, list[Page], int]], **options: A
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_stage_1_improves_the_tiny_model(tmp_path: Path) -> None:
     data = stage1_data(tmp_path)
     # In sixteen steps it can learn the best page's position, if that is the same in every list.
@@ -95,6 +96,7 @@ def test_a_stopped_run_resumes_exactly(
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_two_processes_train_the_same_weights_as_one(tmp_path: Path, untied: Path) -> None:
     recipes = []
     for name in ("one", "two"):
