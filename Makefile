@@ -46,14 +46,13 @@ help:
 
 # xargs splits $(TORCH) into words, so that it may have options (TORCH='torch --index-url …') as well as '>='.
 # A working pip means a complete environment: an interrupted `venv` leaves a python but no pip.
-# The arguments are the environment, the extra, the Python and options of pip. What is imported is compiled then; all of it would
-# take longer than everything else.
+# The arguments are the environment, the extra, the Python and options of pip.
 define install
 	@$(3) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is %d.%d: make PYTHON=/path/to/python3" % sys.version_info[:2])'
 	@echo "Installing into $(1): the first time this downloads PyTorch and takes some minutes."
 	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(3) -m venv --clear $(1)
-	printf '%s\n' '$(TORCH)' | xargs $(1)/bin/python -m pip --disable-pip-version-check install --no-compile
-	$(1)/bin/python -m pip --disable-pip-version-check install --no-compile $(4) -e '.[$(2)]'
+	printf '%s\n' '$(TORCH)' | xargs $(1)/bin/python -m pip --disable-pip-version-check install
+	$(1)/bin/python -m pip --disable-pip-version-check install $(4) -e '.[$(2)]'
 	@rm -f $(1)/.installed-*
 	@touch $@
 endef
