@@ -91,9 +91,9 @@ test-floors: $(FLOORS_STAMP)
 		("" if sys.version_info[:2] == (3, 10) else ", which is not 3.10: make test-floors PYTHON_FLOOR=/path/to/python3.10"))'
 	@echo "torch is not at its floor: $$($(FLOORS)/bin/python -m pip --disable-pip-version-check list 2>/dev/null | grep '^torch ')"
 	$(FLOORS)/bin/python -m pytest -n $(JOBS) --dist worksteal
-# One process: Chromium and the model share the cores. With one thread, torch's threads do not wait for one another.
+# One process: Chromium and the model share the cores.
 test-browser: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
+	$(BIN)/python -m pytest -m browser tests/browser
 
 quick: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not soak and not torchao and not browser"

@@ -18,10 +18,9 @@ import torch
 
 from benchmarks import table
 from benchmarks.environment import environment, write
-from benchmarks.real import settings as candidates
+from benchmarks.real import settings as real_settings
 from benchmarks.real.dataset import FOLDER, QUESTIONS, Dataset, load
 from benchmarks.real.fetch import fetch
-from benchmarks.real.settings import SETTINGS
 from ziprerank_integrations import ZipReranker
 from ziprerank_integrations.evaluation import fit
 from ziprerank_integrations.evaluation.metrics import METRICS
@@ -46,7 +45,7 @@ def measure(
 
     Args:
         dataset: Documents and questions.
-        setting: A key of `SETTINGS`.
+        setting: A key of `settings.SETTINGS`.
         reranker: The reranker to measure.
         folder: The folder with the PDFs.
         output: A folder for results; see `Evaluation`.
@@ -60,9 +59,9 @@ def measure(
         name=setting,
         output=output,
         settings={"setting": setting},
-        top_k=candidates.CANDIDATES,
+        top_k=real_settings.CANDIDATES,
     )
-    return evaluation.run(SETTINGS[setting](dataset, folder, seed), seed=seed)
+    return evaluation.run(real_settings.SETTINGS[setting](dataset, folder, seed), seed=seed)
 
 
 def summary(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -96,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help="with the PDFs; results are written there too"
     )
-    parser.add_argument("--setting", choices=SETTINGS, action="append", help="repeatable; text and scans")
+    parser.add_argument(
+        "--setting", choices=real_settings.SETTINGS, action="append", help="repeatable; text and scans"
+    )
     parser.add_argument("--keep-ratio", type=float, action="append", help="repeatable; 0.25")
     parser.add_argument("--retriever-weight", type=float, action="append", help="repeatable; 0, no fusion")
     parser.add_argument("--model", default="tiny")
@@ -129,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "model": args.model,
         "digest": name,
         "questions": len(dataset.questions),
-        "candidates": candidates.CANDIDATES,
+        "candidates": real_settings.CANDIDATES,
         "settings": settings,
     }
     write(results, render(results), args.json)

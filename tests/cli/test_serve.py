@@ -94,11 +94,17 @@ def test_a_signal_finishes_accepted_requests(sent: signal.Signals, statuses: tup
         responses = [pool.submit(request, number) for number in range(6)]  # 4 at a time
         waiting = "\nziprerank_queue_length 2.0\n"
 
-        def all_accepted() -> bool:
+        def two_wait() -> bool:
             return waiting in httpx.get(f"{url}/metrics", headers=headers).text
 
-        # Twice: for a moment, two that were accepted first may wait for their threads.
-        until(lambda: all_accepted() and not time.sleep(0.3) and all_accepted())  # type: ignore[func-returns-value]
+        def all_accepted() -> bool:
+            # Twice: for a moment, two that were accepted first may wait for their threads.
+            if not two_wait():
+                return False
+            time.sleep(0.3)
+            return two_wait()
+
+        until(all_accepted)
         process.send_signal(sent)
         assert [response.result() for response in responses] == [200] * 6
         assert process.wait(TIMEOUT) in statuses

@@ -231,8 +231,9 @@ INSTRUCTED: list[dict[str, Any]] = [{}, {"instruction": "Find a page about ships
 async def test_a_replica_with_a_pointwise_checkpoint(pointwise: Path) -> None:
     pages = [Page.from_image(picture(seed, SIZE)) for seed in range(6)]
     engine = EngineDeployment({"model": str(pointwise)})
+    local = extended(connect(model=str(pointwise)))
     for changes in INSTRUCTED:
-        own = extended(connect(model=str(pointwise))).with_options(**changes).rerank("blue", pages)
+        own = local.with_options(**changes).rerank("blue", pages)
         response = await engine.rerank("blue", pages, None, changes, names=[])
         assert [(item["index"], item["relevance_score"]) for item in response["results"]] == [
             (item.index, pytest.approx(item.score, rel=1e-5)) for item in own

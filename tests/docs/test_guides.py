@@ -26,7 +26,7 @@ def test_the_commands_of_the_training_guide_run(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", commands],
         cwd=tmp_path,
-        env={**os.environ, "PATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
     )

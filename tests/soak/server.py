@@ -38,8 +38,7 @@ def serving(
     command = [sys.executable, "-m", "tests.soak.server", "serve", "--model", str(model), "--port", str(port)]
     command += ["--api-key-env", "SOAK_KEY", "--allow-urls", "--device", "cpu"]
     command += ["--head-timeout", str(head_timeout), "--timeout", str(timeout), *options]
-    # One thread of torch: the clients run on the same cores.
-    environment = {**os.environ, "SOAK_KEY": _KEY, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "SOAK_KEY": _KEY}
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
