@@ -21,11 +21,12 @@ JOBS ?= 2
 DEMO_PDF := examples/data/annual_report.pdf
 DEMO_QUERY := What was the revenue in 2023?
 
-.PHONY: help demo serve show test test-browser test-clients test-floors quick soak bench notebooks tiny tiny-pointwise \
-	lint format clean
+.PHONY: help install install-clients demo serve show test test-browser test-clients test-floors quick soak bench \
+	notebooks tiny tiny-pointwise lint format clean
 .DEFAULT_GOAL := help
 
 help:
+	@echo "make install  create $(VENV), as the commands below do if there is none; make install-clients creates $(CLIENTS)"
 	@echo "make demo    rank the pages of $(DEMO_PDF) and save ranking.png"
 	@echo "make serve   serve the bundled model over HTTP on 127.0.0.1:$(PORT)"
 	@echo "make show    open a page in the browser to try it on your own files"
@@ -67,6 +68,10 @@ $(FLOORS_STAMP): pyproject.toml scripts/lowest_versions.py
 	@mkdir -p build
 	$(PYTHON_FLOOR) scripts/lowest_versions.py dev --except torch > $(LOWEST)
 	$(call install,$(FLOORS),dev,$(PYTHON_FLOOR),-c $(LOWEST))
+
+install: $(STAMP)
+
+install-clients: $(CLIENTS_STAMP)
 
 demo: $(STAMP)
 	$(BIN)/ziprerank rank $(DEMO_PDF) --query "$(DEMO_QUERY)" --model tiny --save ranking.png

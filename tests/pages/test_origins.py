@@ -70,8 +70,21 @@ def test_bytes_of_data_uris_and_base64() -> None:
     assert [origins.from_base64(text) for text in ("", "not base64!", "a")] == [None, None, None]
 
 
-def test_an_image_is_resampled_only_if_its_size_changes() -> None:
+@pytest.mark.parametrize("size", [(60, 80), (30, 40), None])
+def test_an_image_becomes_a_new_one_in_one_step(
+    size: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = picture(1, (80, 60))
-    assert origins.fit(image, None) is image
-    assert origins.fit(image, lambda height, width, scalable: (60, 80)) is image
-    assert origins.fit(image, lambda height, width, scalable: (30, 40)).size == (40, 30)
+    expected = image if size is None else image.resize(size[::-1], Image.Resampling.BICUBIC)
+    steps: list[str] = []
+    for name in ("copy", "convert", "resize", "transpose"):
+        original = getattr(Image.Image, name)
+        monkeypatch.setattr(
+            Image.Image,
+            name,
+            lambda *args, original=original, name=name: (steps.append(name), original(*args))[1],
+        )
+    page = origins.PilImage(image, "a page")
+    result = page.image(None if size is None else lambda height, width, scalable: size)
+    assert steps == ["resize" if size == (30, 40) else "copy"]
+    assert result is not image and result == expected

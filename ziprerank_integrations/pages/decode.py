@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Sequence
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from ziprerank_integrations import fork
@@ -135,7 +135,9 @@ def peak_bytes(data: bytes, label: str, size: SizeRule) -> int:
 
 
 def normalize(image: Image.Image, label: str, max_pixels: int | None = None) -> Image.Image:
-    """Convert any Pillow image to upright 8-bit RGB. The original is not changed.
+    """Convert any Pillow image to upright 8-bit RGB.
+
+    An image that is so already is returned itself; otherwise the original is not changed.
 
     Args:
         image: The image, decoded or not.
@@ -148,8 +150,9 @@ def normalize(image: Image.Image, label: str, max_pixels: int | None = None) -> 
     check_size(image.width, image.height, label, max_pixels)
     try:
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        return _to_rgb(upright)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # exif_transpose copies upright images too
+            image = ImageOps.exif_transpose(image)
+        return _to_rgb(image)
     except PageError:
         raise
     except Exception as error:  # truncated and damaged files raise OSError, SyntaxError, struct.error, …

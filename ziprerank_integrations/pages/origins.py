@@ -57,12 +57,12 @@ def _content_id(prefix: str, *parts: bytes) -> str:
 
 
 def fit(image: Image.Image, size: SizeRule | None) -> Image.Image:
-    """Return the image at the size that a rule returns; it is resampled at most once."""
+    """Return a new image of the size that a rule returns; it is resampled at most once."""
     if size is None:
-        return image
+        return image.copy()
     height, width = size(image.height, image.width, False)
     if (width, height) == image.size:
-        return image
+        return image.copy()
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
