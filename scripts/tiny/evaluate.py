@@ -13,15 +13,15 @@ import math
 import random
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from scripts.tiny import circuits, corpus, forward, page_features
+from scripts.tiny import circuits, corpus, forward, page_features, stock_model
 from scripts.tiny.lists import PageList, PagePool, PageText
 from scripts.tiny.prompt import encode
 from scripts.tiny.table_rows import ROWS, Row, page_sets
@@ -87,8 +87,7 @@ class RandomPruning:
     """The same forward with random visual tokens kept, as the baseline of pruning by similarity."""
 
     def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        model: Any = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-        self.model = model
+        self.model = stock_model.load(folder)
         self.tokenizer = tokenizer
         self.features: dict[int, tuple[Tensor, Tensor]] = {}
         self.generator = torch.Generator().manual_seed(SEED)

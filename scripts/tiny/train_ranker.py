@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration, Qwen3VLTextModel
+from transformers import AutoTokenizer, Qwen3VLTextModel
 
 from scripts.tiny import (
     circuits,
@@ -29,6 +29,7 @@ from scripts.tiny import (
     export,
     model_card,
     model_config,
+    stock_model,
     temperature,
     weight_factors,
 )
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stats = WordStatistics(tokenizer, documents, counts)
     rendered = render(options.state, stats, options.seed)
     ranker = initial_ranker(options.checkpoint, stats, options.device, options.seed)
-    source: Any = Qwen3VLForConditionalGeneration.from_pretrained(options.checkpoint, dtype=torch.float32)
+    source = stock_model.load(options.checkpoint)
     torch.set_default_device(options.device)
     pool = MixedPool(encode(source.to(options.device), rendered, options.device), stats)
     gauges = options.state / "gauges.pt"

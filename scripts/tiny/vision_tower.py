@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from transformers import Qwen3VLConfig, Qwen3VLVisionModel
 
 from scripts.tiny.targets import CHARACTERS
+from ziprerank_integrations.engine.checkpoint import set_vision_frequencies
 
 CONTENT = 220  # dimensions of the language model for the content of a token or a cell; the others are flags
 PATCH = 16
@@ -63,6 +64,7 @@ class VisionEncoder(nn.Module):
         vision = cast(Any, config.vision_config)
         text = cast(Any, config.text_config)
         self.tower = Qwen3VLVisionModel(vision)
+        set_vision_frequencies(self.tower)
         self.tower.requires_grad_(True)
         for unused in (self.tower.pos_embed, self.tower.patch_embed, self.tower.deepstack_merger_list):
             unused.requires_grad_(False)

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
+from scripts.tiny import stock_model
 from scripts.tiny.export import FILES, with_language_model
 from scripts.tiny_pointwise import circuit
 from scripts.tiny_pointwise.model import PointwiseModel
@@ -34,7 +34,7 @@ def build(tiny: Path, ranker: PointwiseModel) -> Qwen3VLForConditionalGeneration
     Returns:
         A bfloat16 model.
     """
-    source: Any = Qwen3VLForConditionalGeneration.from_pretrained(tiny, dtype=torch.float32)
+    source = stock_model.load(tiny)
     config: Any = AutoConfig.from_pretrained(tiny)
     config.text_config.num_hidden_layers = circuit.LAYERS
     config.text_config.intermediate_size = circuit.MLP

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Qwen3VLForConditionalGeneration
 
-from scripts.tiny import page_features
+from scripts.tiny import page_features, stock_model
 from scripts.tiny.document_pages import lay_out_pages
 from scripts.tiny.lists import PageText
 from scripts.tiny.train import page_sets
@@ -85,7 +85,7 @@ def load(
         seed: Seed of the pages.
     """
     if not path.exists():
-        model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        model = stock_model.load(folder)
         pool = render(documents, stats, counts, seed)
         for name, pages in pool.items():
             for page, pixels in pages:

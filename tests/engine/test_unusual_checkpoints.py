@@ -82,7 +82,7 @@ def test_the_rotary_base_of_the_tower_is_that_of_the_config(copied: Path, theta:
         assert torch.allclose(visual.rotary_pos_emb.inv_freq, expected)
         # As older versions of transformers leave it.
         visual.rotary_pos_emb.inv_freq = 10_000 ** (-torch.arange(4) / 4)
-        set_vision_frequencies(visual, read)
+        set_vision_frequencies(visual)
         assert torch.allclose(visual.rotary_pos_emb.inv_freq, expected)
 
 

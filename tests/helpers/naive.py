@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+from transformers import AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from tests.helpers import stock_model
 
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
 
@@ -42,7 +44,7 @@ class Naive:
     """The stock model, tokenizer and image processor."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = stock_model.load(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.images = Qwen2VLImageProcessorPil.from_pretrained(folder)
         self.config = self.model.config

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+from transformers import AutoTokenizer
 from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb, repeat_kv
 
+from tests.helpers import stock_model
 from ziprerank_integrations import Page
 from ziprerank_integrations.engine.checkpoint_config import read
 from ziprerank_integrations.engine.preprocess import from_image, patches
@@ -30,7 +31,7 @@ class Loop:
     """Each page in one sequence, layer by layer, with a mask that says who sees whom."""
 
     def __init__(self, folder: Path, own: dict[str, Any]) -> None:
-        self.model: Any = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model: Any = stock_model.load(folder)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.config = read(folder)
         self.instruction = INSTRUCTION

@@ -14,13 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-    Qwen3VLForConditionalGeneration,
-    Qwen3VLTextModel,
-)
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLTextModel
 
 from scripts.tiny.circuits import ALWAYS, TELLING, VALUE, VISUAL
 from scripts.tiny.lists import PageList, PagePool, PageText
@@ -30,6 +24,7 @@ from scripts.tiny_pointwise.circuit import BAND, LAYERS
 from scripts.tiny_pointwise.evaluate import area
 from scripts.tiny_pointwise.model import PointwiseModel
 from scripts.tiny_pointwise.train import initial_ranker
+from tests.helpers import stock_model
 from tests.helpers.checkpoints import TINY
 from ziprerank_integrations import Page, ZipReranker
 from ziprerank_integrations.engine.prompts import pointwise
@@ -162,7 +157,7 @@ def test_training_and_engine_compute_the_same_logits(
 ) -> None:
     image = Page.from_text("The library opens at nine. Solar panels cover the roof.")
     shown: NDArray[np.uint8] = np.asarray(image.image().convert("L").resize((256, 320)), np.uint8)
-    model = Qwen3VLForConditionalGeneration.from_pretrained(FOLDER, dtype=torch.float32)
+    model = stock_model.load(FOLDER)
     none = torch.zeros(0)
     page = PageText([], 0, 10, 8, none, none)
     page.features = pages.encode(model, page, shown)

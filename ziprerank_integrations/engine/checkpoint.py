@@ -181,7 +181,7 @@ def _load(
             )
             model, report = loaded
             del loaded
-            set_vision_frequencies(model.model.visual, config)
+            set_vision_frequencies(model.model.visual)
     except CheckpointError:
         raise
     except Exception as error:
@@ -220,16 +220,15 @@ def load_tokenizer(config: CheckpointConfig) -> Any:
         return AutoTokenizer.from_pretrained(config.folder, local_files_only=True, trust_remote_code=False)
 
 
-def set_vision_frequencies(visual: Any, config: CheckpointConfig) -> None:
-    """Set the frequencies of the tower's rotary positions to those of the checkpoint's config.
+def set_vision_frequencies(visual: Any) -> None:
+    """Set the frequencies of the tower's rotary positions to those of its config.
 
     Older versions of transformers ignore ``rope_theta`` of ``vision_config`` and take 10,000, Qwen3-VL's own.
 
     Args:
         visual: transformers' ``Qwen3VLVisionModel``.
-        config: The checkpoint's config.
     """
-    theta = (config.raw["vision_config"].get("rope_parameters") or {}).get("rope_theta")
+    theta = (getattr(visual.config, "rope_parameters", None) or {}).get("rope_theta")
     if not isinstance(theta, int | float):
         return
     rotary = visual.rotary_pos_emb

@@ -198,5 +198,5 @@ def load(model_class: Any, config: CheckpointConfig, dtype: torch.dtype, attenti
             local_files_only=True,
             attn_implementation=attention,
         )
-    set_vision_frequencies(model.model.visual, config)
+    set_vision_frequencies(model.model.visual)
     return model
