@@ -44,7 +44,6 @@ def test_nothing_is_timed_if_the_scores_differ(
 
 
 def test_the_scores_are_the_logits_of_the_engine(model: BenchmarkModel) -> None:
-    pytest.importorskip("sentence_transformers")
     results = measure(model, PRESET, pages=3, repeats=1)
     assert 0 < results["difference"] < TOLERANCE
     assert all(variant["median_s"] > 0 for variant in results["variants"].values())

@@ -11,6 +11,7 @@ from typing import Any
 
 import haystack
 import numpy as np
+import pymupdf4llm
 import pytest
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from langchain_core.documents import Document
@@ -128,7 +129,7 @@ def test_langchains_own_loaders(report: str) -> None:
 
 
 def test_the_readers_of_pymupdf4llm(report: str) -> None:
-    chunks = pytest.importorskip("pymupdf4llm").to_markdown(report, page_chunks=True, pages=[1, 4])
+    chunks = pymupdf4llm.to_markdown(report, page_chunks=True, pages=[1, 4])
     metadatas = [dict(chunk["metadata"]) for chunk in chunks]
     assert langchain(metadatas) == llama_index(metadatas) == in_haystack(metadatas) == [2, 5]
 
