@@ -58,12 +58,11 @@ def _content_id(prefix: str, *parts: bytes) -> str:
 
 def fit(image: Image.Image, size: SizeRule | None) -> Image.Image:
     """Return a new image of the size that a rule returns; it is resampled at most once."""
-    if size is None:
-        return image.copy()
-    height, width = size(image.height, image.width, False)
-    if (width, height) == image.size:
-        return image.copy()
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+    if size is not None:
+        height, width = size(image.height, image.width, False)
+        if (width, height) != image.size:
+            return image.resize((width, height), Image.Resampling.BICUBIC)
+    return image.copy()
 
 
 class ImageFile:
